@@ -1,0 +1,170 @@
+"""Who it happened to: from what a server keeps of a connection to the eight wire fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from relaybox_hooks.errors import PayloadError
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """The account behind a session, as the wire names it in camelCase.
+
+    ``extra`` holds further members; they go out, and come in, beside the documented ones.
+    """
+
+    id: str | None = None
+    client_id: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    username: str | None = None
+    org_id: str | None = None
+    app_id: str | None = None
+    is_online: bool | None = None
+    last_online: str | None = None
+    blocked_at: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+
+    def __post_init__(self) -> None:
+        if self.extra is not _NOTHING:
+            object.__setattr__(self, "extra", MappingProxyType(dict(self.extra)))
+
+    @classmethod
+    def of(cls, value: object) -> User:
+        """Build from a mapping with the wire names or an object with snake_case attributes.
+
+        Raises:
+            PayloadError: ``value`` is neither.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            known = {
+                attribute: value[name] for name, attribute in _USER_NAMES.items() if name in value
+            }
+            extra = {name: value[name] for name in value if name not in _USER_NAMES}
+            return cls(**known, extra=extra)
+        return cls(**_attributes(value, _USER_NAMES, "session.user"))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The members by their wire names, the unknown ones ``None``."""
+        known = {name: getattr(self, attribute) for name, attribute in _USER_NAMES.items()}
+        return {**self.extra, **known}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Who an event happened to: exactly the fields that leave the process.
+
+    Make one per connection and pass it to every ``emit``: its encoded form is kept and reused.
+
+    Attributes:
+        app_pid: the application's public id; selects the webhooks bound to it.
+        key_id: the API key the connection was opened with.
+        client_id: the user's id as the application knows it.
+        connection_id: the websocket connection; with ``client_id`` the default order key.
+        socket_id: the transport's own id.
+        timestamp: when the session began, ISO 8601 text.
+        exp: when it expires, seconds since the Unix epoch.
+        user: the account; a mapping with the wire names is turned into a :class:`User`.
+    """
+
+    app_pid: str | None = None
+    key_id: str | None = None
+    client_id: str | None = None
+    connection_id: str | None = None
+    socket_id: str | None = None
+    timestamp: str | None = None
+    exp: float | None = None
+    user: User | None = None
+    _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, attribute in _TEXT_NAMES.items():
+            value = getattr(self, attribute)
+            if value is not None and type(value) is not str:
+                raise PayloadError(
+                    f"session.{name}", f"{value!r} is a {type(value).__name__}; pass str or None"
+                )
+        if self.user is not None:
+            object.__setattr__(self, "user", User.of(self.user))
+
+    @classmethod
+    def of(cls, value: SessionLike | None) -> Session:
+        """Build from whatever ``emit`` was given.
+
+        Raises:
+            PayloadError: ``value`` is no session, or a field of it has the wrong type.
+        """
+        if isinstance(value, cls):
+            return value
+        if value is None:
+            return NO_SESSION
+        if isinstance(value, Mapping):
+            found = {
+                attribute: value[name]
+                for name, attribute in _SESSION_NAMES.items()
+                if name in value
+            }
+            if value and not found:
+                raise _stranger(value, _SESSION_NAMES, "session")
+            return cls(**found)
+        return cls(**_attributes(value, _SESSION_NAMES, "session"))
+
+    def to_wire(self) -> dict[str, Any]:
+        """The eight members by their wire names, the unknown ones ``None``."""
+        wire = {name: getattr(self, attribute) for name, attribute in _SESSION_NAMES.items()}
+        if self.user is not None:
+            wire["user"] = self.user.to_wire()
+        return wire
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def _wire_names(cls: type, *internal: str) -> dict[str, str]:
+    """Wire name to attribute name, for every field but the internal ones."""
+    return {_camel(f.name): f.name for f in fields(cls) if f.name not in internal}
+
+
+_USER_NAMES: Final = _wire_names(User, "extra")
+_SESSION_NAMES: Final = _wire_names(Session, "_encoded")
+_TEXT_NAMES: Final = {
+    name: attribute
+    for name, attribute in _SESSION_NAMES.items()
+    if attribute not in {"exp", "user"}
+}
+
+
+def _attributes(value: object, names: Mapping[str, str], path: str) -> dict[str, Any]:
+    found = {name: getattr(value, name) for name in names.values() if hasattr(value, name)}
+    if not found:
+        raise _stranger(value, names, path)
+    return found
+
+
+def _stranger(value: object, names: Mapping[str, str], path: str) -> PayloadError:
+    return PayloadError(
+        path,
+        f"a {type(value).__name__} without any of its members: pass a mapping with the wire "
+        f"names ({', '.join(list(names)[:4])}, ...) or an object with "
+        f"{', '.join(list(names.values())[:4])}, ... as attributes",
+    )
+
+
+#: What ``emit`` takes as a session: a :class:`Session`, a mapping with the wire names, or any
+#: object that has the wire names in snake_case as attributes.
+SessionLike: TypeAlias = Session | Mapping[str, Any] | object
+
+#: The session of an event that was emitted without one.
+NO_SESSION: Final = Session()
