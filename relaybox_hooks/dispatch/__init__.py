@@ -1,0 +1,1 @@
+"""From ``emit`` to the attempt and its outcome."""
