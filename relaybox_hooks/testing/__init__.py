@@ -1,0 +1,45 @@
+"""For users' own tests: a webhook receiver that misbehaves on purpose, and a clock to move."""
+
+from relaybox_hooks.testing.clock import VirtualClock
+from relaybox_hooks.testing.faults import (
+    Answer,
+    CloseMidResponse,
+    Drip,
+    EndlessBody,
+    EndlessHeaders,
+    Exchange,
+    Fault,
+    Garbage,
+    Hang,
+    Hold,
+    Late,
+    Redirect,
+    ResetAfterRead,
+    ResetBeforeRead,
+)
+from relaybox_hooks.testing.receiver import Acceptance, FaultReceiver
+from relaybox_hooks.testing.request import ReceivedRequest
+from relaybox_hooks.testing.script import FaultScript, Script
+
+__all__ = [
+    "Acceptance",
+    "Answer",
+    "CloseMidResponse",
+    "Drip",
+    "EndlessBody",
+    "EndlessHeaders",
+    "Exchange",
+    "Fault",
+    "FaultReceiver",
+    "FaultScript",
+    "Garbage",
+    "Hang",
+    "Hold",
+    "Late",
+    "ReceivedRequest",
+    "Redirect",
+    "ResetAfterRead",
+    "ResetBeforeRead",
+    "Script",
+    "VirtualClock",
+]

@@ -1,0 +1,48 @@
+"""What every test is held to: it leaves no task, no socket and no open session behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+_FDS = Path("/proc/self/fd")
+
+
+def _sockets() -> set[str]:
+    """The sockets this process has open, by inode."""
+    found = set()
+    for fd in _FDS.iterdir():
+        try:
+            target = os.readlink(fd)
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_socket_left() -> Iterator[None]:
+    """Fail a test that leaves a socket open; unclosed sessions warn when they are collected."""
+    before = _sockets() if _FDS.exists() else set()
+    yield
+    gc.collect()
+    if _FDS.exists():
+        assert not _sockets() - before, "the test left sockets open"
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left() -> AsyncIterator[None]:
+    """Fail a test that leaves a task running in its event loop."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    left = [
+        task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()
+    ]
+    assert not left, f"the test left tasks: {left}"
