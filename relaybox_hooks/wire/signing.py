@@ -1,0 +1,89 @@
+"""Signatures of webhook bodies, as RelayBox computes them.
+
+``hex(HMAC-SHA256(key, JSON.stringify(canonical)))``: what is signed is a JSON string *of* the
+canonical text, quoted and with its inner quotes escaped, in UTF-8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Final, NoReturn
+
+import orjson
+
+from relaybox_hooks.errors import ConfigError
+
+#: Carries the signature of the body.
+SIGNATURE_HEADER: Final = "X-Relaybox-Webhook-Signature"
+#: Carries the webhook's id, not the event's. The protocol does not sign it.
+WEBHOOK_ID_HEADER: Final = "X-Relaybox-Webhook-Id"
+
+#: The block of SHA-256 in bytes; a longer key is hashed first (RFC 2104 §2).
+_BLOCK: Final = hashlib.sha256().block_size
+_IPAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
+
+
+class SigningKey:
+    """A signing key, prepared once for any number of signatures. It never shows the key.
+
+    Kept are the two SHA-256 states that HMAC (RFC 2104 §2) starts from, so that a signature
+    hashes no key again and copies no ``hmac.HMAC``, which costs half as much again.
+
+    Args:
+        key: the key as RelayBox hands it out. Its UTF-8 bytes are used as they are; it is
+            never decoded from hex or base64.
+
+    Raises:
+        ConfigError: it is empty, no str, or not encodable as UTF-8.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: str) -> None:
+        if not isinstance(key, str) or not key:
+            raise ConfigError("signing_key", "***", "pass the webhook's key, a str, not empty")
+        try:
+            secret = key.encode()
+        except UnicodeEncodeError:
+            # The original error holds the key.
+            raise ConfigError("signing_key", "***", "it holds a lone surrogate") from None
+        if len(secret) > _BLOCK:
+            secret = hashlib.sha256(secret).digest()
+        block = secret.ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(block.translate(_IPAD))
+        self._outer = hashlib.sha256(block.translate(_OPAD))
+
+    def sign(self, canonical: bytes) -> str:
+        """The signature of a canonical text: 64 lower-case hex digits."""
+        inner = self._inner.copy()
+        # Canonical text has no raw control characters and no lone surrogates, so all that
+        # JSON.stringify escapes in it is what orjson escapes too: backslash and quote.
+        inner.update(orjson.dumps(canonical.decode()))
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    def verify(self, canonical: bytes, signature: str) -> bool:
+        """Whether ``signature`` is exactly that of ``canonical``, compared in constant time."""
+        # compare_digest refuses text that is not ASCII.
+        return signature.isascii() and hmac.compare_digest(self.sign(canonical), signature)
+
+    def __copy__(self) -> SigningKey:
+        return self
+
+    def __deepcopy__(self, memo: object) -> SigningKey:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SigningKey is not pickled, for that would write the key down")
+
+    def __repr__(self) -> str:
+        return "SigningKey('***')"
+
+
+def generate_signing_key() -> str:
+    """A new signing key: 32 lower-case hex digits, 128 bits from the system's randomness."""
+    return secrets.token_hex(16)
