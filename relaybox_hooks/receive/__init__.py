@@ -1,0 +1,9 @@
+"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say."""
+
+from relaybox_hooks.receive.verifier import (
+    ReceivedEvent,
+    WebhookVerifier,
+    verify_webhook_signature,
+)
+
+__all__ = ["ReceivedEvent", "WebhookVerifier", "verify_webhook_signature"]
