@@ -26,6 +26,13 @@ def _sockets() -> set[str]:
     return found
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_collections() -> None:
+    """Take what was imported out of the collections that the fixture below makes."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_socket_left() -> Iterator[None]:
     """Fail a test that leaves a socket open; unclosed sessions warn when they are collected."""
