@@ -147,7 +147,17 @@ _TEXT_NAMES: Final = {
 
 
 def _attributes(value: object, names: Mapping[str, str], path: str) -> dict[str, Any]:
-    found = {name: getattr(value, name) for name in names.values() if hasattr(value, name)}
+    found = {}
+    for name in names.values():
+        try:
+            found[name] = getattr(value, name)
+        except AttributeError:
+            pass
+        except Exception as error:
+            raise PayloadError(
+                f"{path}.{name}",
+                f"reading it raised {type(error).__name__}: {error}; pass what holds plain values",
+            ) from error
     if not found:
         raise _stranger(value, names, path)
     return found

@@ -27,10 +27,12 @@ def _sockets() -> set[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quick_collections() -> None:
+def quick_collections() -> Iterator[None]:
     """Take what was imported out of the collections that the fixture below makes."""
     gc.collect()
     gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
