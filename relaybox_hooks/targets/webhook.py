@@ -1,0 +1,212 @@
+"""A registered HTTP endpoint: where, what, with which key, and under which policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+from uuid import NAMESPACE_URL, uuid5
+
+from yarl import URL
+
+from relaybox_hooks.errors import ConfigError
+from relaybox_hooks.events import Event
+from relaybox_hooks.targets.policies import (
+    BreakerPolicy,
+    Overflow,
+    RetryPolicy,
+    Timeouts,
+    count,
+    overflow_policy,
+    seconds,
+)
+from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+
+#: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
+OrderBy: TypeAlias = Literal["connection", "room", "none"] | Callable[[Event], str | None]
+
+#: Headers that the protocol or HTTP itself sets, lower-case.
+_RESERVED: Final = frozenset(
+    {
+        "content-type",
+        "user-agent",
+        SIGNATURE_HEADER.lower(),
+        WEBHOOK_ID_HEADER.lower(),
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 §5.5, without obs-text
+_USER_INFO: Final = re.compile(r"[^/?#]*//[^/?#]*@")
+_IDENTIFIER: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An HTTP endpoint and the events it is sent. Frozen; the signing key never shows in it.
+
+    Attributes:
+        url: ``http`` or ``https``, without user info; a fragment is not sent.
+        events: names or patterns, for example ``["auth:signin", "room:*"]``.
+        signing_key: what requests are signed with, used as UTF-8 text, never decoded.
+        id: sent as ``X-Relaybox-Webhook-Id``; by default a UUID derived from URL and name, so
+            that it is the same after a restart.
+        name: for logs and figures.
+        enabled: a disabled webhook is registered but is sent nothing.
+        headers: sent with every request beside the protocol's own, which they cannot replace.
+        app_pid: only events of sessions with this ``app_pid``.
+        concurrency: how many requests at most are in flight at a time.
+        queue_size: the lane's bound, in events.
+        overflow: what a full lane does.
+        order_by: by what deliveries are kept in order.
+        retry: when failed attempts are made again.
+        timeouts: how long an attempt may take.
+        breaker: when the endpoint is left alone; ``None`` for never.
+        max_age: seconds after which an undelivered event is given up on.
+
+    ``None`` in the policies takes what ``Hooks`` was given.
+
+    Raises:
+        ConfigError: a value that cannot work, by name.
+    """
+
+    url: str
+    events: tuple[str, ...] | Iterable[str]
+    signing_key: str = field(repr=False)
+    id: str = field(default="", kw_only=True)
+    name: str = field(default="", kw_only=True)
+    enabled: bool = field(default=True, kw_only=True)
+    headers: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), kw_only=True, repr=False, hash=False
+    )
+    app_pid: str | None = field(default=None, kw_only=True)
+    concurrency: int | None = field(default=None, kw_only=True)
+    queue_size: int | None = field(default=None, kw_only=True)
+    overflow: Overflow | None = field(default=None, kw_only=True)
+    order_by: OrderBy | None = field(default=None, kw_only=True)
+    retry: RetryPolicy | None = field(default=None, kw_only=True)
+    timeouts: Timeouts | None = field(default=None, kw_only=True)
+    breaker: BreakerPolicy | Literal["default"] | None = field(default="default", kw_only=True)
+    max_age: float | timedelta | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        _check_url(self.url)
+        SigningKey(self.signing_key)
+        set_(self, "events", _checked_events(self.events))
+        set_(self, "headers", MappingProxyType(_checked_headers(self.headers)))
+        if not isinstance(self.name, str) or not self.name.isprintable():
+            raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
+        if not isinstance(self.enabled, bool):
+            raise ConfigError("Webhook.enabled", self.enabled, "give True or False")
+        set_(self, "id", self.id or str(uuid5(NAMESPACE_URL, f"{self.url} {self.name}")))
+        if not isinstance(self.id, str) or not _IDENTIFIER.fullmatch(self.id):
+            raise ConfigError("Webhook.id", self.id, "give printable ASCII: it is sent in a header")
+        set_(self, "name", self.name or self.id)
+        if self.app_pid is not None and not (isinstance(self.app_pid, str) and self.app_pid):
+            raise ConfigError("Webhook.app_pid", self.app_pid, "give an application's public id")
+        self._check_policies()
+
+    def _check_policies(self) -> None:
+        for option in ("concurrency", "queue_size"):
+            if getattr(self, option) is not None:
+                count(f"Webhook.{option}", getattr(self, option))
+        if self.overflow is not None:
+            overflow_policy("Webhook.overflow", self.overflow)
+        if self.order_by is not None:
+            check_order_by("Webhook.order_by", self.order_by)
+        if self.max_age is not None:
+            object.__setattr__(self, "max_age", seconds("Webhook.max_age", self.max_age))
+        check_kind("Webhook.retry", self.retry, RetryPolicy)
+        check_kind("Webhook.timeouts", self.timeouts, Timeouts)
+        if self.breaker != "default":
+            check_kind("Webhook.breaker", self.breaker, BreakerPolicy)
+
+    def __repr__(self) -> str:
+        shown = [f"url={self.shown_url!r}", f"events={self.events!r}", "signing_key='***'"]
+        for option in fields(self)[3:]:
+            value = getattr(self, option.name)
+            if option.repr and value != option.default:
+                shown.append(f"{option.name}={value!r}")
+        return f"Webhook({', '.join(shown)})"
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its query, which may hold a token: for logs."""
+        return str(URL(self.url).with_query(None).with_fragment(None))
+
+
+def check_order_by(option: str, value: OrderBy) -> None:
+    """Raise ConfigError unless ``value`` is a way to order deliveries."""
+    if value not in ("connection", "room", "none") and not callable(value):
+        raise ConfigError(option, value, "choose 'connection', 'room', 'none' or a function")
+
+
+def check_kind(option: str, value: Any, kind: type) -> None:
+    """Raise ConfigError unless ``value`` is ``None`` or a ``kind``."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigError(option, value, f"give a {kind.__name__} or None")
+
+
+def _check_url(url: str) -> None:
+    if not isinstance(url, str):
+        raise ConfigError("Webhook.url", url, "give an http:// or https:// URL")
+    if _USER_INFO.match(url):
+        raise ConfigError(
+            "Webhook.url",
+            "***",
+            "user info in the URL would show in logs; send an Authorization header instead",
+        )
+    if not url.isprintable() or any(map(str.isspace, url)):
+        raise ConfigError("Webhook.url", url, "give an http:// or https:// URL without white space")
+    try:
+        parsed = URL(url)
+    except ValueError as error:
+        raise ConfigError("Webhook.url", url, f"not a URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
+        raise ConfigError("Webhook.url", url, "give an http:// or https:// URL with a host")
+
+
+def _checked_events(events: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(events, str):
+        raise ConfigError("Webhook.events", events, f"give a list: [{events!r}]")
+    try:
+        names = tuple(dict.fromkeys(events))
+    except TypeError:
+        raise ConfigError("Webhook.events", events, "give a list of names") from None
+    if not names:
+        raise ConfigError("Webhook.events", names, "name at least one event, or '*' for all")
+    return names
+
+
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ConfigError("Webhook.headers", "***", "give a mapping of names to values")
+    seen: set[str] = set()
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise ConfigError("Webhook.headers", name, "not a header name (RFC 9110 §5.6.2)")
+        if name.lower() in _RESERVED:
+            raise ConfigError("Webhook.headers", name, "the protocol sets this header itself")
+        if name.lower() in seen:
+            raise ConfigError("Webhook.headers", name, "given twice")
+        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+            raise ConfigError(
+                "Webhook.headers",
+                name,
+                "its value must be ASCII text without control characters (no CR or LF)",
+            )
+        seen.add(name.lower())
+    return dict(headers)
