@@ -26,6 +26,7 @@ from aiohttp import AddrInfoType, ClientConnectorError, ClientRequest, TCPConnec
 from aiohttp.connector import Connection
 from yarl import URL
 
+from relaybox_hooks.dispatch.resolver import SystemResolver
 from relaybox_hooks.errors import EGRESS_ERRNO, ConfigError, EgressError
 
 Network = IPv4Network | IPv6Network
@@ -213,6 +214,15 @@ _dial: ContextVar[_Dial | None] = ContextVar("relaybox_hooks_dial", default=None
 
 class _EgressConnector(TCPConnector):
     """A ``TCPConnector`` whose socket factory can know which host it opens a socket for."""
+
+    def __init__(self, **options: Any) -> None:
+        # aiohttp leaves a resolver that it is given to its giver.
+        self._lookups = SystemResolver()
+        super().__init__(**({"resolver": self._lookups} | options))
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        self._lookups.stop()
+        await super().close(abort_ssl=abort_ssl)
 
     async def connect(self, req: ClientRequest, *args: Any, **kwargs: Any) -> Connection:
         token = _dial.set(_Dial(None if req.proxy else req.url.raw_host))
