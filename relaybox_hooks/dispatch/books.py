@@ -1,0 +1,71 @@
+"""The books: what is outstanding, what died, and the counts of who is no longer registered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from relaybox_hooks.dispatch.lane import Lane
+from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
+from relaybox_hooks.dispatch.observe import Notifier
+from relaybox_hooks.dispatch.stats import Totals
+
+
+class Books:
+    """What all lanes report to.
+
+    Attributes:
+        outstanding: what all lanes have pending, together.
+        morgue: the dead letters.
+        totals: the counts of targets that were taken off and have settled everything.
+    """
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, notifier: Notifier, dead_letter_limit: int) -> None:
+        self.notifier = notifier
+        self.outstanding = 0
+        self.morgue = Morgue(dead_letter_limit)
+        self.totals = Totals()
+        #: Lanes that were taken off while they still had events.
+        self._retired: set[Lane[Any]] = set()
+        self._joiners: list[asyncio.Future[None]] = []
+
+    def settled(self, events: int = 1) -> None:
+        """Accepted events are off the books of a lane."""
+        self.outstanding -= events
+        if not self.outstanding and self._joiners:
+            joiners, self._joiners = self._joiners, []
+            for joiner in joiners:
+                if not joiner.done():
+                    joiner.set_result(None)
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Keep a dead letter and tell the observers."""
+        self.morgue.add(letter)
+        if self.notifier.dead_lettered:
+            self.notifier.tell(self.notifier.dead_lettered, letter)
+
+    def at_rest(self) -> asyncio.Future[None]:
+        """Done as soon as no lane has anything pending."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        if self.outstanding:
+            self._joiners.append(future)
+        else:
+            future.set_result(None)
+        return future
+
+    def retire(self, lane: Lane[Any]) -> None:
+        """A lane was taken off; its counts stay in the totals.
+
+        It is folded later, for it may be taken off in the very moment it is handed an event.
+        """
+        self.fold()
+        self._retired.add(lane)
+
+    def fold(self) -> None:
+        """Move the counts of retired lanes that have settled everything into the totals."""
+        for lane in [lane for lane in self._retired if not lane.pending]:
+            self.totals.add(lane.stats())
+            self._retired.discard(lane)
+            lane.stop()

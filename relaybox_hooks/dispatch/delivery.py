@@ -1,0 +1,190 @@
+"""One attempt over the shared HTTP session, from an encoded event to an outcome."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Final
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    InvalidURL,
+    hdrs,
+)
+from aiohttp.connector import Connection
+from yarl import URL
+
+from relaybox_hooks._version import __version__
+from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
+from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
+from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
+from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.wire.envelope import Envelope, format_timestamp
+from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+
+USER_AGENT: Final = f"relaybox-hooks/{__version__}"
+
+#: Response headers beyond these are an error: aiohttp's own defaults, named here so that a
+#: change of theirs does not change what an endpoint can make us hold.
+_MAX_LINE: Final = 8190
+_MAX_HEADERS: Final = 128
+
+#: Bytes that aiohttp takes without a warning; longer bodies it wants to write in pieces.
+_MAX_BYTES: Final = 2**20
+
+#: Where an error's own words end and bytes of the response, or another line, begin.
+_QUOTATION: Final = re.compile(r":?\s*\bb['\"]|\n")
+
+#: Characters kept of what an error says; an endpoint has a hand in it.
+_MAX_DETAIL: Final = 200
+
+#: The outcome of an attempt that its deadline ended.
+TIMED_OUT: Final = Outcome(Verdict.RETRY, error="TimeoutError", detail="no response in time")
+
+#: The outcome of an attempt that closing cut short; the endpoint may have seen the request.
+INTERRUPTED: Final = Outcome(
+    Verdict.RETRY, error="CancelledError", detail="closing ended the attempt"
+)
+
+
+class PeerResponse(ClientResponse):
+    """A response that remembers who answered; the connection is gone once it has been read."""
+
+    peer: str | None = None
+
+    async def start(self, connection: Connection) -> ClientResponse:
+        """Note the peer's address, then read the head of the response."""
+        if connection.transport is not None:
+            name = connection.transport.get_extra_info("peername")
+            if name is not None:
+                self.peer = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        return await super().start(connection)
+
+
+def open_session(egress: EgressPolicy) -> ClientSession:
+    """A session that keeps no cookies, takes no proxy from the environment, and connects only
+    where ``egress`` allows. Its connector sets no limit: each lane has its own."""
+    return ClientSession(
+        connector=make_connector(egress),
+        cookie_jar=DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        response_class=PeerResponse,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+        max_headers=_MAX_HEADERS,
+    )
+
+
+class Endpoint:
+    """What every request to one webhook has in common, prepared once."""
+
+    __slots__ = ("_headers", "_key", "_max_response", "_retry", "_timeout", "_url", "deadline")
+
+    def __init__(
+        self, webhook: Webhook, retry: RetryPolicy, timeouts: Timeouts, max_response: int
+    ) -> None:
+        self._url = URL(webhook.url)
+        self._key = SigningKey(webhook.signing_key)
+        self._retry = retry
+        self._max_response = max_response
+        self._headers = {
+            **webhook.headers,
+            hdrs.CONTENT_TYPE: "application/json",
+            hdrs.USER_AGENT: USER_AGENT,
+            WEBHOOK_ID_HEADER: webhook.id,
+        }
+        # The deadline of an attempt is kept by its lane, with one timer for all attempts;
+        # aiohttp would start one for each.
+        self._timeout = ClientTimeout(total=None, sock_connect=timeouts.connect)  # type: ignore[arg-type]
+        #: Seconds an attempt may take.
+        self.deadline: float = timeouts.total  # type: ignore[assignment]
+
+    async def send(
+        self, session: ClientSession, envelope: Envelope, time: Callable[[], float]
+    ) -> tuple[Outcome, ClientResponse | None]:
+        """Post ``envelope``, signed at this moment. Never raises but for cancellation.
+
+        The status decides: what happens to the response's body afterwards changes nothing.
+
+        Args:
+            session: the shared session.
+            envelope: the encoded event.
+            time: the wall clock, seconds since the Unix epoch.
+
+        Returns:
+            The outcome, and the response if there is one, to be handed to :meth:`drain`.
+        """
+        body = envelope.at(format_timestamp(time()))
+        headers = self._headers.copy()
+        headers[SIGNATURE_HEADER] = self._key.sign(body)
+        try:
+            response = await session.post(
+                self._url,
+                data=body if len(body) <= _MAX_BYTES else BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
+                raise_for_status=False,  # whatever the host's own session has
+                timeout=self._timeout,
+            )
+        except Exception as error:
+            return of_error(error, self._url), None
+        outcome = of_status(
+            response.status,
+            response.headers.get(hdrs.RETRY_AFTER),
+            self._retry,
+            time(),
+            getattr(response, "peer", None),
+        )
+        return outcome, response
+
+    async def drain(self, response: ClientResponse) -> None:
+        """Read the rest of the response within its bound, so that the connection can serve
+        again; past the bound, or if anything goes wrong, the connection is closed."""
+        content = response.content
+        left = self._max_response
+        try:
+            while not content.at_eof():
+                left -= len(await content.readany())
+                if left < 0:
+                    break
+        except Exception:
+            left = -1
+        finally:
+            if left < 0 or not content.at_eof():
+                response.close()
+            else:
+                response.release()
+
+
+def of_error(error: Exception, url: URL) -> Outcome:
+    """The outcome of an attempt to reach ``url`` that brought no response."""
+    refusal = refusal_of(error)
+    if refusal is not None:
+        return Outcome(Verdict.FAILED, error="EgressError", detail=refusal)
+    if isinstance(error, InvalidURL):
+        return Outcome(Verdict.FAILED, error=type(error).__name__, detail=_said(error, url))
+    cause: Any = error.os_error if isinstance(error, ClientConnectorError) else error
+    name = type(error).__name__
+    if type(cause) is not type(error) and type(cause) is not OSError:
+        name = f"{name}({type(cause).__name__})"
+    return Outcome(Verdict.RETRY, error=name, detail=_said(error, url))
+
+
+def _said(error: Exception, url: URL) -> str:
+    """What an error says, fit for a log: one bounded line, without the URL's query.
+
+    aiohttp names the whole URL in some errors, and in others quotes the response, which may
+    echo the payload.
+    """
+    text = error.message if isinstance(error, ClientResponseError) else str(error)
+    for query in (url.raw_query_string, url.query_string):
+        if query:
+            text = text.replace(f"?{query}", "?***")
+    return _QUOTATION.split(text, maxsplit=1)[0][:_MAX_DETAIL]

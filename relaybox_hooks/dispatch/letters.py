@@ -1,0 +1,162 @@
+"""Dead letters: deliveries given up on, with the reason, kept for replay."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+from relaybox_hooks.dispatch.retry import Outcome
+from relaybox_hooks.events import Event
+from relaybox_hooks.wire.envelope import Envelope
+
+#: Why a delivery was given up on.
+Reason: TypeAlias = Literal[
+    "exhausted", "rejected", "overflow", "expired", "disabled", "removed", "shutdown"
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeadLetter:
+    """A delivery given up on.
+
+    Attributes:
+        webhook_id: where it should have gone.
+        reason: ``exhausted`` (attempts used up), ``rejected`` (a final answer or a refused
+            address), ``overflow`` (no room), ``expired`` (too old), ``disabled``,
+            ``removed`` (the webhook was), ``shutdown`` (left at closing).
+        outcome: what the last attempt came to; ``None`` where none was made.
+        attempts: how many were made.
+        died_at: when it was given up on (UTC).
+    """
+
+    webhook_id: str
+    reason: Reason
+    outcome: Outcome | None
+    attempts: int
+    died_at: datetime
+    envelope: Envelope = field(repr=False)
+
+    @property
+    def event(self) -> Event:
+        """The event as it would have been sent, decoded anew at each access."""
+        return self.envelope.to_event()
+
+    @property
+    def event_id(self) -> str:
+        """The event's id, under which it is replayed."""
+        return self.envelope.id
+
+    @property
+    def event_name(self) -> str:
+        """The event's name."""
+        return self.envelope.name
+
+    @property
+    def status(self) -> int | None:
+        """The last attempt's HTTP status, ``None`` where it had none."""
+        return self.outcome.status if self.outcome else None
+
+    @property
+    def error(self) -> str | None:
+        """The class of the last attempt's error, ``None`` where it had none."""
+        return self.outcome.error if self.outcome else None
+
+    @property
+    def emitted_at(self) -> datetime:
+        """When the event was emitted (UTC)."""
+        return datetime.fromtimestamp(self.envelope.time, UTC)
+
+    def __str__(self) -> str:
+        cause = "never attempted"
+        if self.outcome is not None:
+            cause = f"{self.outcome}, attempt {self.attempts}"
+        return f"{self.event_name} {self.event_id} to {self.webhook_id}: {self.reason} ({cause})"
+
+
+class Morgue:
+    """The newest dead letters, up to a limit; what is pushed out is counted.
+
+    Attributes:
+        evicted: how many letters the limit has cost so far.
+    """
+
+    __slots__ = ("_claimed", "_letters", "_limit", "evicted")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._letters: OrderedDict[DeadLetter, None] = OrderedDict()
+        #: The letters that a replay is sending now.
+        self._claimed: set[DeadLetter] = set()
+        self.evicted = 0
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        return iter(self._letters)
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def add(self, letter: DeadLetter) -> DeadLetter | None:
+        """Keep ``letter``; returns the oldest one if it had to make room."""
+        self._letters[letter] = None
+        if len(self._letters) <= self._limit:
+            return None
+        self.evicted += 1
+        return self._letters.popitem(last=False)[0]
+
+    def free(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is still kept and no replay is sending it."""
+        return letter in self._letters and letter not in self._claimed
+
+    @contextmanager
+    def claim(self, letter: DeadLetter) -> Iterator[None]:
+        """Keep other replays from sending ``letter``."""
+        self._claimed.add(letter)
+        try:
+            yield
+        finally:
+            self._claimed.discard(letter)
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Forget ``letter``, if it is still there."""
+        self._letters.pop(letter, None)
+
+    def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
+        """Keep ``newer``, as the newest letter, if ``letter`` is still there."""
+        if letter in self._letters:
+            del self._letters[letter]
+            self._letters[newer] = None
+
+    def select(
+        self,
+        *,
+        event_id: str | None = None,
+        webhook_id: str | None = None,
+        event: str | None = None,
+        reason: Reason | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[DeadLetter]:
+        """The letters, oldest first, that fit all of what is given.
+
+        Args:
+            event_id: the event's id.
+            webhook_id: the webhook's id.
+            event: the event's name.
+            reason: why they died.
+            since: died at this moment or later (aware).
+            until: died before this moment (aware).
+        """
+        return [
+            letter
+            for letter in self._letters
+            if (event_id is None or letter.event_id == event_id)
+            and (webhook_id is None or letter.webhook_id == webhook_id)
+            and (event is None or letter.event_name == event)
+            and (reason is None or letter.reason == reason)
+            and (since is None or letter.died_at >= since)
+            and (until is None or letter.died_at < until)
+        ]

@@ -1,0 +1,130 @@
+"""The one seam that logs, counts and traces hang on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relaybox_hooks.dispatch.breaker import BreakerState
+from relaybox_hooks.dispatch.letters import DeadLetter
+from relaybox_hooks.dispatch.retry import Outcome
+from relaybox_hooks.dispatch.stats import CloseReport, Receipt
+from relaybox_hooks.errors import ConfigError
+from relaybox_hooks.events import Event
+from relaybox_hooks.targets.webhook import Webhook
+
+logger: Final = logging.getLogger("relaybox_hooks")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request of a delivery, as observers see it.
+
+    Attributes:
+        webhook: where it went.
+        event_id: the event's id.
+        event_name: the event's name.
+        number: 1 for the first attempt.
+        outcome: the real status or error class, the peer's address, the verdict.
+        elapsed: seconds from its start to its outcome.
+        next_in: seconds until the next attempt is due, ``None`` where there will be none.
+    """
+
+    webhook: Webhook
+    event_id: str
+    event_name: str
+    number: int
+    outcome: Outcome
+    elapsed: float
+    next_in: float | None
+
+
+class Observer:
+    """What happens in the dispatcher. Override what you need; each method does nothing.
+
+    Methods are called in the event loop and must not block. One that raises is logged, and
+    harms neither delivery nor the other observers. A method nobody overrides costs nothing.
+    """
+
+    def emitted(self, name: str, receipt: Receipt) -> None:
+        """An event was handed to at least one lane, or dropped by one."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An attempt came to its outcome, whatever that is."""
+
+    def delivered(self, attempt: Attempt) -> None:
+        """The attempt delivered its event."""
+
+    def retried(self, attempt: Attempt) -> None:
+        """The attempt failed and another is due in ``attempt.next_in`` seconds."""
+
+    def dropped(self, target: str, event_id: str, name: str, reason: str) -> None:
+        """A full lane dropped an event; ``reason`` is the policy that did it, or ``shutdown`` where
+        closing ended a subscriber's wait for it."""
+
+    def dead_lettered(self, letter: DeadLetter) -> None:
+        """A delivery was given up on."""
+
+    def subscriber_failed(self, subscriber: str, event: Event, error: BaseException) -> None:
+        """A local function raised."""
+
+    def breaker_changed(self, webhook: Webhook, before: BreakerState, after: BreakerState) -> None:
+        """A webhook's breaker opened, let a probe through, or closed."""
+
+    def webhook_disabled(self, webhook: Webhook, reason: str) -> None:
+        """A webhook is sent nothing any more."""
+
+    def closed(self, report: CloseReport) -> None:
+        """The dispatcher has closed."""
+
+
+class Notifier:
+    """Calls the observers that override a method; an empty tuple where none does.
+
+    Call sites test the tuple before they build the arguments.
+    """
+
+    __slots__ = (
+        "_broken",
+        "attempted",
+        "breaker_changed",
+        "closed",
+        "dead_lettered",
+        "delivered",
+        "dropped",
+        "emitted",
+        "retried",
+        "subscriber_failed",
+        "webhook_disabled",
+    )
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        observers = tuple(observers)
+        for observer in observers:
+            if not isinstance(observer, Observer):
+                raise ConfigError("observers", observer, "give objects of subclasses of Observer")
+        self._broken: set[Callable[..., None]] = set()
+        for method in Notifier.__slots__[1:]:
+            plain = getattr(Observer, method)
+            bound = tuple(
+                getattr(observer, method)
+                for observer in observers
+                if getattr(type(observer), method, None) is not plain
+                or method in getattr(observer, "__dict__", ())
+            )
+            setattr(self, method, bound)
+
+    def __getattr__(self, name: str) -> tuple[Callable[..., None], ...]:
+        raise AttributeError(name)
+
+    def tell(self, listeners: tuple[Callable[..., None], ...], *args: Any) -> None:
+        """Call each listener; one that raises is logged the first time it does."""
+        for listener in listeners:
+            try:
+                listener(*args)
+            except Exception:
+                if listener not in self._broken:
+                    self._broken.add(listener)
+                    logger.exception("an observer is broken; its errors are not logged again")
