@@ -1,0 +1,73 @@
+"""Relaybox Hooks: an embeddable event bus for realtime servers.
+
+Local functions and signed webhooks are told what happens in a server, without any of them
+ever stalling a socket. See the README for a start.
+"""
+
+from relaybox_hooks._version import __version__
+from relaybox_hooks.dispatch.egress import EgressPolicy
+from relaybox_hooks.dispatch.hooks import Hooks
+from relaybox_hooks.dispatch.letters import DeadLetter
+from relaybox_hooks.dispatch.observe import Attempt, Observer
+from relaybox_hooks.dispatch.stats import CloseReport, Receipt, Stats, TargetStats
+from relaybox_hooks.errors import (
+    ConfigError,
+    EgressError,
+    HooksClosedError,
+    InvalidSignatureError,
+    LaneFullError,
+    MalformedBodyError,
+    MissingHeaderError,
+    PayloadError,
+    RelayboxHooksError,
+    ReplayedRequestError,
+    TimestampError,
+    UnknownEventError,
+    UnknownTargetError,
+    VerificationError,
+)
+from relaybox_hooks.events import EVENTS, Event
+from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhook_signature
+from relaybox_hooks.session import Session, User
+from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.wire.signing import generate_signing_key
+
+__all__ = [
+    "EVENTS",
+    "Attempt",
+    "BreakerPolicy",
+    "CloseReport",
+    "ConfigError",
+    "DeadLetter",
+    "EgressError",
+    "EgressPolicy",
+    "Event",
+    "Hooks",
+    "HooksClosedError",
+    "InvalidSignatureError",
+    "LaneFullError",
+    "MalformedBodyError",
+    "MissingHeaderError",
+    "Observer",
+    "PayloadError",
+    "Receipt",
+    "ReceivedEvent",
+    "RelayboxHooksError",
+    "ReplayedRequestError",
+    "RetryPolicy",
+    "Session",
+    "Stats",
+    "TargetStats",
+    "Timeouts",
+    "TimestampError",
+    "UnknownEventError",
+    "UnknownTargetError",
+    "User",
+    "VerificationError",
+    "Webhook",
+    "WebhookVerifier",
+    "__version__",
+    "generate_signing_key",
+    "verify_webhook_signature",
+]

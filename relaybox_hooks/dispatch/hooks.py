@@ -1,0 +1,349 @@
+"""The dispatcher: what users construct, start, and close."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from contextvars import copy_context
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+from warnings import warn
+
+import anyio
+from aiohttp import ClientSession
+
+from relaybox_hooks.dispatch import closing
+from relaybox_hooks.dispatch.clock import Clock, LoopClock
+from relaybox_hooks.dispatch.delivery import open_session
+from relaybox_hooks.dispatch.egress import EgressPolicy
+from relaybox_hooks.dispatch.lane import Lane, current_lane
+from relaybox_hooks.dispatch.letters import DeadLetter, Reason
+from relaybox_hooks.dispatch.logs import LoggingObserver
+from relaybox_hooks.dispatch.observe import Notifier, Observer
+from relaybox_hooks.dispatch.registry import Registry
+from relaybox_hooks.dispatch.replay import ReplayReport, replay
+from relaybox_hooks.dispatch.settings import Settings
+from relaybox_hooks.dispatch.signatures import CustomT_contra
+from relaybox_hooks.dispatch.stats import CloseReport, Stats, TargetStats
+from relaybox_hooks.errors import ConfigError, HooksClosedError, RelayboxHooksError
+from relaybox_hooks.events import Catalogue
+from relaybox_hooks.targets.policies import (
+    BreakerPolicy,
+    Overflow,
+    RetryPolicy,
+    Timeouts,
+    count,
+    seconds,
+)
+from relaybox_hooks.targets.routing import Router
+from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_kind
+
+
+class Hooks(Registry[CustomT_contra]):
+    """An event bus inside a realtime server: local subscribers and signed webhooks.
+
+    Use it as ``async with hooks:``, or ``await hooks.start()`` and ``await hooks.aclose()``.
+    Targets may be registered before and after. All methods but ``emit_from_thread`` belong to
+    the event loop's thread.
+
+    Args:
+        webhooks: to begin with.
+        queue_size: each lane's bound, in events.
+        overflow: what a full lane does: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or
+            ``"raise"``.
+        emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: no end.
+        concurrency: requests at most in flight per webhook.
+        order_by: deliveries of the same ``"connection"``, ``"room"`` or key of a function
+            leave in order, one at a time; ``"none"`` for no order.
+        retry: when failed attempts are made again.
+        timeouts: how long an attempt may take.
+        breaker: when a failing endpoint is left alone; ``None`` for never.
+        max_age: seconds after which an undelivered event is given up on; ``None`` for never.
+        max_body: bytes a request's body may have.
+        max_response: bytes read of a response's body, so that its connection can be reused.
+        egress: which addresses may be connected to.
+        http_session: the host's own session, neither configured nor closed here; ``egress``
+            and the limits on response headers do not reach it.
+        custom_events: names the server declares beside :data:`~relaybox_hooks.EVENTS`.
+        observers: told of everything that happens.
+        logging: whether losses, breakers and failing subscribers are logged.
+        dead_letter_limit: how many dead letters are kept.
+        close_timeout: seconds that leaving ``async with`` waits for the lanes to drain.
+        clock: time and timers, for tests.
+        random: draws from [0, 1) for jitter, for tests.
+    """
+
+    def __init__(
+        self,
+        webhooks: Iterable[Webhook] = (),
+        *,
+        queue_size: int = 1000,
+        overflow: Overflow = "wait",
+        emit_timeout: float | timedelta | None = None,
+        concurrency: int = 16,
+        order_by: OrderBy = "connection",
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008 - frozen
+        max_age: float | timedelta | None = None,
+        max_body: int = 1_048_576,
+        max_response: int = 65_536,
+        egress: EgressPolicy = EgressPolicy.DEFAULT,
+        http_session: ClientSession | None = None,
+        custom_events: Iterable[str] = (),
+        observers: Iterable[Observer] = (),
+        logging: bool = True,
+        dead_letter_limit: int = 10_000,
+        close_timeout: float | timedelta = 10.0,
+        clock: Clock | None = None,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(
+            Notifier((*((LoggingObserver(),) if logging else ()), *observers)),
+            count("dead_letter_limit", dead_letter_limit, least=0),
+        )
+        self._settings = Settings(
+            queue_size=queue_size,
+            overflow=overflow,
+            concurrency=concurrency,
+            order_by=order_by,
+            retry=RetryPolicy() if retry is None else retry,
+            timeouts=Timeouts() if timeouts is None else timeouts,
+            breaker=breaker,
+            max_age=max_age,
+            max_response=max_response,
+        )
+        if not isinstance(egress, EgressPolicy):
+            raise ConfigError("egress", egress, "give an EgressPolicy")
+        check_kind("http_session", http_session, ClientSession)
+        self._emit_timeout = seconds("emit_timeout", emit_timeout, zero=True, none=True)
+        self._close_timeout = seconds("close_timeout", close_timeout, zero=True)
+        self._max_body = count("max_body", max_body)
+        self._egress = egress
+        self._catalogue = Catalogue(custom_events)
+        self._router = Router(self._catalogue.names)
+        self._routes = {}
+        self._webhooks = {}
+        self._subscribers = {}
+        self._state = "new"
+        self._closing: asyncio.Task[CloseReport] | None = None
+        self._own_session = http_session is None
+        self._own_clock = clock is None
+        self.random = random
+        if http_session is not None:
+            self.session = http_session
+        if clock is not None:
+            self.clock = clock
+        for webhook in webhooks:
+            self.add_webhook(webhook)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Hooks {self._state}: {len(self._webhooks)} webhooks, "
+            f"{len(self._subscribers)} subscribers, {self.outstanding} pending>"
+        )
+
+    # Lifecycle
+
+    async def start(self) -> None:
+        """Open the HTTP session and begin to accept events; harmless where that is done.
+
+        Raises:
+            HooksClosedError: they were closed. Make new ones.
+            RelayboxHooksError: they are open in another event loop.
+        """
+        self._refuse_when_closed()
+        if self._state == "open":
+            if self.loop is not asyncio.get_running_loop():
+                raise RelayboxHooksError(f"{self!r} are open in another event loop; make new ones")
+            return
+        self.loop = asyncio.get_running_loop()
+        if self._own_clock:
+            self.clock = LoopClock(self.loop)
+        if self._own_session:
+            self.session = open_session(self._egress)
+        self.context = copy_context()
+        self.context.run(current_lane.set, None)
+        self._routes = self._router.routes
+        self._state = "open"
+
+    async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
+        """Accept no more events, deliver what is pending, then cancel what is left.
+
+        Called again, or from another task meanwhile, it waits for the one closing and returns
+        the same report. A cancellation of the call that began it ends the drain at once; the
+        rest is still accounted for and everything released before the cancellation goes on.
+
+        Args:
+            timeout: seconds for the drain; ``close_timeout`` by default.
+
+        Returns:
+            What was delivered and what was left. What was left for webhooks is dead-lettered
+            (``shutdown``) and logged.
+        """
+        self._refuse_inside("aclose")
+        limit = self._close_timeout
+        if timeout is not None:
+            limit = seconds("timeout", timeout, zero=True)
+        if self._closing is not None:
+            return await asyncio.shield(self._closing)
+        if self._state != "open":  # never started
+            self._state = "closed"
+            return CloseReport(0, 0, 0, {}, "drained")
+        self._state, self._routes = "closing", {}
+        drain = closing.Drain(self.loop)
+        lanes = list(self._lanes())
+        before = sum(lane.delivered for lane in lanes), sum(lane.failed for lane in lanes)
+        task = self.loop.create_task(self._close(lanes, before, drain, limit))
+        self._closing = task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            drain.end("cancelled")
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+            raise
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def join(self) -> None:
+        """Wait until every accepted event was handled, delivered, or given up on."""
+        self._refuse_inside("join")
+        while self.outstanding:
+            await self.at_rest()
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", "new") == "open":
+            warn(
+                f"unclosed {self!r}; use `async with hooks:`",
+                ResourceWarning,
+                stacklevel=1,
+                source=self,
+            )
+
+    async def _close(
+        self,
+        lanes: list[Lane[Any]],
+        before: tuple[int, int],
+        drain: closing.Drain,
+        timeout: float,
+    ) -> CloseReport:
+        for lane in lanes:
+            lane.dismiss_waiters("shutdown")
+        ending = await drain.wait(self.clock, timeout, self.at_rest())
+        await closing.cancel_workers(lanes)
+        report = closing.account(lanes, before, ending)
+        for lane in lanes:
+            lane.stop()
+        if self._own_session:
+            await self.session.close()
+        self._state = "closed"
+        self.notifier.tell(self.notifier.closed, report)
+        return report
+
+    def _refuse_inside(self, method: str) -> None:
+        lane = current_lane.get()
+        if lane is not None and lane.hub is self and asyncio.current_task() in lane.workers:
+            raise RelayboxHooksError(
+                f"{method}() inside subscriber {lane.target!r} would wait for that subscriber; "
+                "call it from a task of its own, or from outside"
+            )
+
+    # The books
+
+    def stats(self) -> Stats:
+        """The counts as they are now, for the whole and per target."""
+        self.fold()
+        targets: dict[str, TargetStats] = {}
+        for webhook_id, webhook_lane in self._webhooks.items():
+            targets[webhook_id] = webhook_lane.stats()
+        for lane, _ in self._subscribers.values():
+            name, number = lane.target, 2
+            while name in targets:
+                name, number = f"{lane.target}#{number}", number + 1
+            targets[name] = lane.stats()
+        rows = [*targets.values(), *(lane.stats() for lane in self._retired)]
+        return self.totals.sum_up(rows, targets)
+
+    def dead_letters(
+        self,
+        *,
+        event_id: str | None = None,
+        webhook_id: str | None = None,
+        event: str | None = None,
+        reason: Reason | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[DeadLetter]:
+        """Deliveries that were given up on, oldest first.
+
+        Args:
+            event_id: only this event's.
+            webhook_id: only those for this webhook.
+            event: only events of this name.
+            reason: only those that died of it.
+            since: died at this moment or later (aware).
+            until: died before this moment (aware).
+        """
+        return self.morgue.select(
+            event_id=event_id,
+            webhook_id=webhook_id,
+            event=event,
+            reason=reason,
+            since=since,
+            until=until,
+        )
+
+    async def replay(
+        self,
+        *,
+        event_id: str | None = None,
+        webhook_id: str | None = None,
+        event: str | None = None,
+        reason: Reason | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        rate: float = 50.0,
+    ) -> ReplayReport:
+        """Send dead letters again, chosen as in :meth:`dead_letters`: one attempt each.
+
+        The event's id stays, the signature is made with the webhook's current key. Neither the
+        lane nor its breaker is touched. What is delivered is a dead letter no longer.
+
+        Args:
+            rate: attempts per second at the most.
+
+        Raises:
+            HooksClosedError: before ``start()`` or after ``aclose()``.
+        """
+        if self._state != "open":
+            raise HooksClosedError(self._state)
+        if not isinstance(rate, int | float) or not rate > 0:
+            raise ConfigError("rate", rate, "give attempts per second, more than 0")
+        letters = self.dead_letters(
+            event_id=event_id,
+            webhook_id=webhook_id,
+            event=event,
+            reason=reason,
+            since=since,
+            until=until,
+        )
+        return await replay(letters, self.morgue, self._webhooks, self, 1 / rate)
+
+    def _lanes(self) -> Iterable[Lane[Any]]:
+        yield from self._webhooks.values()
+        for lane, _ in self._subscribers.values():
+            yield lane
+        yield from self._retired

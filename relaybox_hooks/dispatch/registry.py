@@ -1,0 +1,254 @@
+"""Who is told: subscribers and webhooks come and go while events flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from contextvars import Context
+from dataclasses import replace
+from typing import TYPE_CHECKING, Unpack
+
+from aiohttp import ClientSession
+
+from relaybox_hooks.dispatch.intake import Intake
+from relaybox_hooks.dispatch.local import OnceLane, SubscriberLane
+from relaybox_hooks.dispatch.remote import WebhookLane
+from relaybox_hooks.dispatch.settings import Settings, resolve
+from relaybox_hooks.dispatch.signatures import CustomT_contra, OnCall
+from relaybox_hooks.errors import ConfigError, HooksClosedError, UnknownTargetError
+from relaybox_hooks.events import EventName, EventPattern
+from relaybox_hooks.targets.routing import Router
+from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
+from relaybox_hooks.targets.webhook import Webhook
+
+
+class Registry(Intake[CustomT_contra]):
+    """Registration. Every change holds from the next ``emit`` on.
+
+    Mutable state: the router; lanes by webhook id; and each function's lane with the names it
+    is told of.
+    """
+
+    _settings: Settings
+    _router: Router[SubscriberLane, WebhookLane]
+    _webhooks: dict[str, WebhookLane]
+    _subscribers: dict[Hashable, tuple[SubscriberLane, dict[str, None]]]
+    context: Context
+    session: ClientSession
+    random: Callable[[], float]
+
+    # Subscribers
+
+    def _on(
+        self, *patterns: str, **options: Unpack[SubscriberOptions]
+    ) -> Callable[[Handler], Handler]:
+        """A decorator that registers a function for events, and returns it as it is.
+
+        Args:
+            patterns: event names, ``"room:*"`` or ``"*"``. Registered again for further
+                events a function keeps its one lane, so its order holds across them.
+            options: ``name``, ``in_thread``, ``concurrency``, ``queue_size``, ``overflow``: see
+                :class:`~relaybox_hooks.targets.subscriber.Subscriber`.
+
+        Raises:
+            UnknownEventError: a pattern that stands for no declared event.
+            ConfigError: an option that cannot work.
+        """
+        return self._decorator(patterns, options, once=False)
+
+    def _once(
+        self, *patterns: str, **options: Unpack[SubscriberOptions]
+    ) -> Callable[[Handler], Handler]:
+        """Like ``on``, for the first such event only."""
+        return self._decorator(patterns, options, once=True)
+
+    if TYPE_CHECKING:
+
+        @property
+        def on(self) -> OnCall[CustomT_contra]:
+            """A decorator that registers a function for events, and returns it as it is."""
+
+        @property
+        def once(self) -> OnCall[CustomT_contra]:
+            """Like ``on``, for the first such event only."""
+    else:
+        on = _on
+        once = _once
+
+    def add_subscriber(
+        self,
+        pattern: EventName | EventPattern | CustomT_contra,
+        function: Handler,
+        **options: Unpack[SubscriberOptions],
+    ) -> None:
+        """Register ``function`` as ``on`` does, without a decorator."""
+        self._subscribe((pattern,), Subscriber(function=function, **options))
+
+    def off(self, function: Handler, *patterns: EventName | EventPattern | CustomT_contra) -> None:
+        """Tell ``function`` no more of these events, or of any where none is named.
+
+        What it has been handed already it still handles.
+
+        Raises:
+            UnknownTargetError: it is not registered.
+        """
+        known = self._subscribers.get(_identity(function))
+        if known is None:
+            raise UnknownTargetError(function, "off() takes a function that on() was given")
+        lane, names = known
+        gone = tuple(names)
+        if patterns:
+            gone = tuple(
+                name
+                for pattern in patterns
+                for name in self._catalogue.matching(pattern)
+                if name in names
+            )
+        self._router.remove_subscriber(lane, gone)
+        for name in gone:
+            names.pop(name, None)
+        if not names:
+            del self._subscribers[_identity(function)]
+            self.retire(lane)
+
+    def _decorator(
+        self, patterns: tuple[str, ...], options: SubscriberOptions, *, once: bool
+    ) -> Callable[[Handler], Handler]:
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ConfigError("pattern", patterns, 'name an event: @hooks.on("room:join")')
+        for pattern in patterns:
+            self._catalogue.matching(pattern)
+
+        def register(function: Handler) -> Handler:
+            self._subscribe(patterns, Subscriber(function=function, once=once, **options))
+            return function
+
+        return register
+
+    def _subscribe(self, patterns: Iterable[str], subscriber: Subscriber) -> None:
+        self._refuse_when_closed()
+        names = dict.fromkeys(
+            name for pattern in patterns for name in self._catalogue.matching(pattern)
+        )
+        known = self._subscribers.get(_identity(subscriber.function))
+        if known is None:
+            lane = self._make_lane(subscriber)
+            self._subscribers[_identity(subscriber.function)] = lane, names
+        else:
+            lane, before = known
+            if lane.subscriber != subscriber:
+                raise ConfigError(
+                    "function",
+                    subscriber.name,
+                    "already registered with other options; off() it first",
+                )
+            before.update(names)
+        self._router.add_subscriber(lane, names)
+
+    def _make_lane(self, subscriber: Subscriber) -> SubscriberLane:
+        limit = subscriber.queue_size or self._settings.queue_size
+        overflow = subscriber.overflow or self._settings.overflow
+        if not subscriber.once:
+            return SubscriberLane(self, subscriber, limit, overflow)
+        lane = OnceLane(self, subscriber, limit, overflow)
+        lane.forget = lambda lane: self.off(lane.subscriber.function)
+        return lane
+
+    # Webhooks
+
+    @property
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """The registered webhooks, as they are now, in the order of registration."""
+        return tuple(lane.webhook for lane in self._webhooks.values())
+
+    def add_webhook(self, webhook: Webhook) -> None:
+        """Register ``webhook``.
+
+        Raises:
+            UnknownEventError: it names an event that nobody declared.
+            ConfigError: another webhook has its id.
+        """
+        self._refuse_when_closed()
+        if not isinstance(webhook, Webhook):
+            raise ConfigError("webhook", webhook, "give a Webhook(url, events, signing_key)")
+        names = self._names_of(webhook)
+        if webhook.id in self._webhooks:
+            raise ConfigError(
+                "Webhook.id",
+                webhook.id,
+                "already registered; give each webhook its own id or name, or remove the other",
+            )
+        lane = WebhookLane(self, webhook, resolve(webhook, self._settings))
+        self._webhooks[webhook.id] = lane
+        if webhook.enabled:
+            self._router.add_webhook(lane, names, webhook.app_pid)
+        else:
+            lane.ending = "disabled"
+
+    def remove_webhook(self, webhook_id: str) -> Webhook:
+        """Take a webhook off. What waits for it becomes dead letters (``removed``).
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        lane = self._lane_of(webhook_id)
+        self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
+        del self._webhooks[webhook_id]
+        lane.end("removed")
+        self.retire(lane)
+        return lane.webhook
+
+    def enable_webhook(self, webhook_id: str) -> None:
+        """Send a webhook events again; harmless where it is enabled.
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        lane = self._lane_of(webhook_id)
+        if not lane.webhook.enabled:
+            lane.webhook = replace(lane.webhook, enabled=True)
+            lane.ending = None
+            self._router.add_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
+
+    def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:
+        """Send a webhook nothing more. What waits for it becomes dead letters (``disabled``).
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        lane = self._lane_of(webhook_id)
+        if not lane.webhook.enabled:
+            return
+        lane.webhook = replace(lane.webhook, enabled=False)
+        self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
+        lane.end("disabled")
+        if self.notifier.webhook_disabled:
+            self.notifier.tell(self.notifier.webhook_disabled, lane.webhook, reason)
+
+    def _names_of(self, webhook: Webhook) -> dict[str, None]:
+        return dict.fromkeys(
+            name for pattern in webhook.events for name in self._catalogue.matching(pattern)
+        )
+
+    def _lane_of(self, webhook_id: str) -> WebhookLane:
+        lane = self._webhooks.get(webhook_id)
+        if lane is None:
+            raise UnknownTargetError(webhook_id, "hooks.webhooks lists those that are")
+        return lane
+
+    def _refuse_when_closed(self) -> None:
+        if self._state in ("closing", "closed"):
+            raise HooksClosedError(self._state)
+
+    def endpoint_gone(self, webhook: Webhook) -> None:
+        """The endpoint answered 410: disable it."""
+        if webhook.id in self._webhooks and self._webhooks[webhook.id].webhook is webhook:
+            self.disable_webhook(webhook.id, "the endpoint answered 410 Gone")
+
+
+def _identity(function: Handler) -> Hashable:
+    """What a subscriber is known by: an object that cannot be hashed, by its identity."""
+    try:
+        hash(function)
+    except TypeError:
+        return id(function)
+    return function

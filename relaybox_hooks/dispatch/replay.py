@@ -1,0 +1,88 @@
+"""Dead letters sent again, one attempt each, past the lane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import anyio
+
+from relaybox_hooks.dispatch.clock import sleep
+from relaybox_hooks.dispatch.delivery import TIMED_OUT
+from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
+from relaybox_hooks.dispatch.remote import RemoteHub, WebhookLane
+from relaybox_hooks.dispatch.retry import Outcome, Verdict
+
+
+class ReplayReport(NamedTuple):
+    """What ``replay`` returns.
+
+    Attributes:
+        delivered: letters that arrived now, and are dead letters no longer.
+        failed: letters whose attempt failed again; they stay, with the new status or error.
+        skipped: letters whose webhook is not registered or not enabled, or that another
+            replay is sending; they stay.
+    """
+
+    delivered: int
+    failed: int
+    skipped: int
+
+
+async def replay(
+    letters: Iterable[DeadLetter],
+    morgue: Morgue,
+    lanes: Mapping[str, WebhookLane],
+    hub: RemoteHub,
+    spacing: float,
+) -> ReplayReport:
+    """Send ``letters`` again, ``spacing`` seconds apart, in their order."""
+
+    def lane_for(letter: DeadLetter) -> WebhookLane | None:
+        lane = lanes.get(letter.webhook_id)
+        return lane if lane is not None and lane.replayable and morgue.free(letter) else None
+
+    delivered = failed = skipped = 0
+    for letter in letters:
+        if (delivered or failed) and lane_for(letter):
+            await sleep(hub.clock, spacing)
+        lane = lane_for(letter)  # asked again: much may have happened meanwhile
+        if lane is None:
+            skipped += 1
+            continue
+        with morgue.claim(letter):
+            outcome = await _attempt(lane, letter, hub)
+        if outcome.verdict is Verdict.DELIVERED:
+            delivered += 1
+            morgue.discard(letter)
+            if not lane.revive(letter):
+                hub.totals.revive(dropped=letter.reason == "overflow")
+        else:
+            failed += 1
+            morgue.replace(letter, _after(letter, outcome, hub))
+    return ReplayReport(delivered, failed, skipped)
+
+
+async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:
+    endpoint, clock = lane.endpoint, hub.clock
+    outcome = TIMED_OUT
+    with anyio.CancelScope() as scope:
+        timer = clock.call_at(clock.monotonic() + endpoint.deadline, scope.cancel)
+        try:
+            outcome, response = await endpoint.send(hub.session, letter.envelope, clock.time)
+            if response is not None:
+                await endpoint.drain(response)
+        finally:
+            timer.cancel()
+    return outcome
+
+
+def _after(letter: DeadLetter, outcome: Outcome, hub: RemoteHub) -> DeadLetter:
+    return replace(
+        letter,
+        outcome=outcome,
+        attempts=letter.attempts + 1,
+        died_at=datetime.fromtimestamp(hub.clock.time(), UTC),
+    )
