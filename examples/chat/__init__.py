@@ -1,0 +1,1 @@
+"""A small chat server on aiohttp websockets that tells relaybox_hooks what happens in it."""
