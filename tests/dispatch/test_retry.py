@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -182,6 +184,20 @@ def test_a_huge_retry_after_stays_huge_and_is_capped_by_the_policy(digits: int) 
 def test_retry_after_as_a_date(text: str) -> None:
     """All three forms of RFC 9110 §5.6.7, and what servers send besides; no zone means UTC."""
     assert parse_retry_after(text, NOW.timestamp()) == 120.0
+
+
+@pytest.fixture
+def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_new_york")
+def test_a_date_without_a_zone_is_utc_wherever_the_server_stands() -> None:
+    assert parse_retry_after("Tue Oct 22 13:17:08 2024", NOW.timestamp()) == 120.0
 
 
 def test_a_single_digit_day_in_asctime_form() -> None:
