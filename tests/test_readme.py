@@ -97,6 +97,10 @@ async def test_receiver_of_the_readme_refuses_a_forged_request() -> None:
         await runner.cleanup()
 
 
+async def test_the_test_of_the_readme_passes() -> None:
+    await run(blocks("python")[3])["test_a_delivery_is_tried_again"]()
+
+
 def test_custom_events_snippet_declares_them() -> None:
     hooks = run(blocks("python")[1])["hooks"]
     hooks.add_subscriber("order:paid", print)
