@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 from relaybox_hooks.dispatch.retry import Outcome
+from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
 from relaybox_hooks.wire.envelope import Envelope
 
@@ -149,7 +150,13 @@ class Morgue:
             reason: why they died.
             since: died at this moment or later (aware).
             until: died before this moment (aware).
+
+        Raises:
+            ConfigError: a moment without a time zone.
         """
+        for option, moment in (("since", since), ("until", until)):
+            if moment is not None and moment.tzinfo is None:
+                raise ConfigError(option, moment, "give it a time zone: datetime.now(UTC)")
         return [
             letter
             for letter in self._letters

@@ -7,8 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import anyio
-
 from relaybox_hooks.dispatch.clock import sleep
 from relaybox_hooks.dispatch.delivery import TIMED_OUT
 from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
@@ -62,12 +60,16 @@ async def replay(
         else:
             failed += 1
             morgue.replace(letter, _after(letter, outcome, hub))
+            if outcome.verdict is Verdict.GONE:
+                hub.endpoint_gone(lane.webhook)
     return ReplayReport(delivered, failed, skipped)
 
 
 async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:
     endpoint, clock = lane.endpoint, hub.clock
     outcome = TIMED_OUT
+    import anyio  # noqa: PLC0415 - few processes replay, and importing it takes time
+
     with anyio.CancelScope() as scope:
         timer = clock.call_at(clock.monotonic() + endpoint.deadline, scope.cancel)
         try:

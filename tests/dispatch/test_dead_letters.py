@@ -19,6 +19,7 @@ from support_retry import (
 )
 
 from relaybox_hooks import (
+    ConfigError,
     RetryPolicy,
 )
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
@@ -230,3 +231,10 @@ def test_a_letter_prints_what_happened_and_hides_the_payload() -> None:
     letter = asyncio.run(die())
     assert str(letter).endswith("to root: exhausted (status 503, attempt 1)")
     assert "t0psecret" not in str(letter) + repr(letter)
+
+
+@pytest.mark.parametrize("option", ["since", "until"])
+async def test_a_moment_without_a_time_zone_is_refused(option: str) -> None:
+    async with dispatcher() as hooks:
+        with pytest.raises(ConfigError, match=rf"{option}=.*give it a time zone"):
+            hooks.dead_letters(**{option: datetime(2023, 11, 14)})  # type: ignore[arg-type]  # noqa: DTZ001

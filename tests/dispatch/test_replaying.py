@@ -108,6 +108,19 @@ async def test_a_webhook_registered_again_signs_with_its_new_key(
     assert not verify_webhook_signature(last.body, signature, KEY)
 
 
+async def test_an_endpoint_that_is_gone_at_a_replay_is_disabled(
+    receiver: FaultReceiver, mood: Mood
+) -> None:
+    """The letters behind the first are not sent to it."""
+    async with dispatcher(webhook_to(receiver, retry=ONCE)) as hooks:
+        await dead(hooks, 3)
+        mood.fault = Answer(410)
+        assert await soon(hooks.replay()) == (0, 1, 2)
+        assert [webhook.enabled for webhook in hooks.webhooks] == [False]
+        assert len(hooks.dead_letters()) == 3
+        assert_consistent(hooks.stats())
+
+
 async def test_a_letter_of_a_full_lane_outlives_its_registration_too(
     receiver: FaultReceiver, mood: Mood
 ) -> None:
