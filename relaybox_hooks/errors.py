@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -58,6 +57,9 @@ class UnknownEventError(RelayboxHooksError, ValueError):
     """
 
     def __init__(self, name: object, known: Iterable[str]) -> None:
+        # Where it is needed: a program without the error has no use for what it imports.
+        from difflib import get_close_matches  # noqa: PLC0415
+
         near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
         self.name = name
         self.suggestion = near[0] if near else None

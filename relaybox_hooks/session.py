@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
@@ -46,6 +46,8 @@ class User:
         """
         if isinstance(value, cls):
             return value
+        if type(value) is dict and value.keys() <= _USER_NAMES.keys():
+            return cls._documented(value.get)
         if isinstance(value, Mapping):
             known = {
                 attribute: value[name] for name, attribute in _USER_NAMES.items() if name in value
@@ -53,6 +55,24 @@ class User:
             extra = {name: value[name] for name in value if name not in _USER_NAMES}
             return cls(**known, extra=extra)
         return cls(**_attributes(value, _USER_NAMES, "session.user"))
+
+    @classmethod
+    def _documented(cls, get: Callable[[str], Any]) -> User:
+        # What a verifier reads with every event. Written out, it takes half the time.
+        return cls(
+            id=get("id"),
+            client_id=get("clientId"),
+            created_at=get("createdAt"),
+            updated_at=get("updatedAt"),
+            username=get("username"),
+            org_id=get("orgId"),
+            app_id=get("appId"),
+            is_online=get("isOnline"),
+            last_online=get("lastOnline"),
+            blocked_at=get("blockedAt"),
+            first_name=get("firstName"),
+            last_name=get("lastName"),
+        )
 
     def to_wire(self) -> dict[str, Any]:
         """The members by their wire names, the unknown ones ``None``."""
@@ -88,9 +108,17 @@ class Session:
     _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, attribute in _TEXT_NAMES.items():
-            value = getattr(self, attribute)
+        texts = (  # in the order of their wire names; a loop with getattr takes twice as long
+            self.app_pid,
+            self.key_id,
+            self.client_id,
+            self.connection_id,
+            self.socket_id,
+            self.timestamp,
+        )
+        for place, value in enumerate(texts):
             if value is not None and type(value) is not str:
+                name = list(_SESSION_NAMES)[place]
                 raise PayloadError(
                     f"session.{name}", f"{value!r} is a {type(value).__name__}; pass str or None"
                 )
@@ -108,6 +136,19 @@ class Session:
             return value
         if value is None:
             return NO_SESSION
+        if type(value) is dict and "appPid" in value:
+            # Written out, as it is done for every event that is verified, or emitted with a dict.
+            get = value.get
+            return cls(
+                app_pid=get("appPid"),
+                key_id=get("keyId"),
+                client_id=get("clientId"),
+                connection_id=get("connectionId"),
+                socket_id=get("socketId"),
+                timestamp=get("timestamp"),
+                exp=get("exp"),
+                user=get("user"),
+            )
         if isinstance(value, Mapping):
             found = {
                 attribute: value[name]
@@ -139,11 +180,6 @@ def _wire_names(cls: type, *internal: str) -> dict[str, str]:
 
 _USER_NAMES: Final = _wire_names(User, "extra")
 _SESSION_NAMES: Final = _wire_names(Session, "_encoded")
-_TEXT_NAMES: Final = {
-    name: attribute
-    for name, attribute in _SESSION_NAMES.items()
-    if attribute not in {"exp", "user"}
-}
 
 
 def _attributes(value: object, names: Mapping[str, str], path: str) -> dict[str, Any]:

@@ -49,10 +49,10 @@ class Breaker:
 
     def success(self) -> None:
         """An attempt, whenever it began, showed that the endpoint works."""
+        self._failures = 0
         if self.state != CLOSED:
             self._move(CLOSED)
-        self._failures = 0
-        self._cooldown = seconds("cooldown", self._policy.cooldown)
+            self._cooldown = seconds("cooldown", self._policy.cooldown)
 
     def failure(self, now: float, turn: int) -> None:
         """An attempt that began in ``turn`` failed in a way that another may not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
@@ -17,11 +18,11 @@ from aiohttp import (
     InvalidURL,
     hdrs,
 )
-from aiohttp.connector import Connection
 from yarl import URL
 
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
+from relaybox_hooks.dispatch.posting import PeerResponse
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
@@ -29,6 +30,12 @@ from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 USER_AGENT: Final = f"relaybox-hooks/{__version__}"
+
+#: Headers that are the same whatever the webhook; one with none of its own needs no copy.
+_HEADERS: Final[dict[str, str]] = {
+    hdrs.CONTENT_TYPE: "application/json",
+    hdrs.USER_AGENT: USER_AGENT,
+}
 
 #: Response headers beyond these are an error: aiohttp's own defaults, named here so that a
 #: change of theirs does not change what an endpoint can make us hold.
@@ -53,20 +60,6 @@ INTERRUPTED: Final = Outcome(
 )
 
 
-class PeerResponse(ClientResponse):
-    """A response that remembers who answered; the connection is gone once it has been read."""
-
-    peer: str | None = None
-
-    async def start(self, connection: Connection) -> ClientResponse:
-        """Note the peer's address, then read the head of the response."""
-        if connection.transport is not None:
-            name = connection.transport.get_extra_info("peername")
-            if name is not None:
-                self.peer = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-        return await super().start(connection)
-
-
 def open_session(egress: EgressPolicy) -> ClientSession:
     """A session that keeps no cookies, takes no proxy from the environment, and connects only
     where ``egress`` allows. Its connector sets no limit: each lane has its own."""
@@ -85,24 +78,28 @@ def open_session(egress: EgressPolicy) -> ClientSession:
 class Endpoint:
     """What every request to one webhook has in common, prepared once."""
 
-    __slots__ = ("_headers", "_key", "_max_response", "_retry", "_timeout", "_url", "deadline")
+    __slots__ = (
+        "_headers",
+        "_id",
+        "_key",
+        "_max_response",
+        "_retry",
+        "_timeout",
+        "_url",
+        "deadline",
+    )
 
     def __init__(
         self, webhook: Webhook, retry: RetryPolicy, timeouts: Timeouts, max_response: int
     ) -> None:
-        self._url = URL(webhook.url)
+        # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
+        self._url = URL(webhook.url, encoded=webhook.url.isascii())
         self._key = SigningKey(webhook.signing_key)
         self._retry = retry
         self._max_response = max_response
-        self._headers = {
-            **webhook.headers,
-            hdrs.CONTENT_TYPE: "application/json",
-            hdrs.USER_AGENT: USER_AGENT,
-            WEBHOOK_ID_HEADER: webhook.id,
-        }
-        # The deadline of an attempt is kept by its lane, with one timer for all attempts;
-        # aiohttp would start one for each.
-        self._timeout = ClientTimeout(total=None, sock_connect=timeouts.connect)  # type: ignore[arg-type]
+        self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
+        self._id = webhook.id
+        self._timeout = _connect_timeout(timeouts.connect)
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
 
@@ -123,6 +120,7 @@ class Endpoint:
         """
         body = envelope.at(format_timestamp(time()))
         headers = self._headers.copy()
+        headers[WEBHOOK_ID_HEADER] = self._id
         headers[SIGNATURE_HEADER] = self._key.sign(body)
         try:
             response = await session.post(
@@ -135,13 +133,11 @@ class Endpoint:
             )
         except Exception as error:
             return of_error(error, self._url), None
-        outcome = of_status(
-            response.status,
-            response.headers.get(hdrs.RETRY_AFTER),
-            self._retry,
-            time(),
-            getattr(response, "peer", None),
-        )
+        status, peername = response.status, getattr(response, "peername", None)
+        if 200 <= status < 300:
+            return _delivered(status, peername), response
+        asked = response.headers.get(hdrs.RETRY_AFTER)
+        outcome = of_status(status, asked, self._retry, time(), _shown(peername))
         return outcome, response
 
     async def drain(self, response: ClientResponse) -> None:
@@ -161,6 +157,30 @@ class Endpoint:
                 response.close()
             else:
                 response.release()
+
+
+@lru_cache(maxsize=64)
+def _connect_timeout(seconds: float | None) -> ClientTimeout:
+    """aiohttp's form of a time-out, one object for all webhooks that have the same.
+
+    It limits connecting alone. The deadline of an attempt is kept by its lane, with one timer
+    for all attempts; aiohttp would start one for each.
+    """
+    return ClientTimeout(total=None, sock_connect=seconds)
+
+
+@lru_cache(maxsize=256)
+def _delivered(status: int, peername: tuple[Any, ...] | None) -> Outcome:
+    """The outcome that nearly all attempts at an endpoint come to, made once."""
+    return Outcome(Verdict.DELIVERED, status, peer=_shown(peername))
+
+
+def _shown(peername: tuple[Any, ...] | None) -> str | None:
+    """Address and port as a URL has them."""
+    if peername is None:
+        return None
+    address, port = peername[:2]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def of_error(error: Exception, url: URL) -> Outcome:

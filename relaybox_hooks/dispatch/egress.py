@@ -22,8 +22,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, ClassVar, Final, NamedTuple
 
-from aiohttp import AddrInfoType, ClientConnectorError, ClientRequest, TCPConnector
+from aiohttp import (
+    AddrInfoType,
+    ClientConnectorError,
+    ClientRequest,
+    ClientTimeout,
+    TCPConnector,
+)
 from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from relaybox_hooks.dispatch.resolver import SystemResolver
@@ -201,12 +208,24 @@ def _entries(option: str, values: Iterable[Any]) -> Iterable[Any]:
     return values
 
 
-@dataclass(slots=True)
 class _Dial:
-    """The connecting of one request: whom it is for, and whether any address was admitted yet."""
+    """The connecting of one request, and whether any address was admitted yet.
 
-    host: str | None
-    admitted: bool = False
+    One is made for each request, though most find a connection that is open: it works nothing
+    out before it is asked.
+    """
+
+    __slots__ = ("_request", "admitted")
+
+    def __init__(self, request: ClientRequest) -> None:
+        self._request = request
+        self.admitted = False
+
+    @property
+    def host(self) -> str:
+        """Whom it is for; empty where that is not known, or behind a proxy."""
+        request = self._request
+        return "" if request.proxy else (request.url.raw_host or "").rstrip(".")
 
 
 _dial: ContextVar[_Dial | None] = ContextVar("relaybox_hooks_dial", default=None)
@@ -224,10 +243,12 @@ class _EgressConnector(TCPConnector):
         self._lookups.stop()
         await super().close(abort_ssl=abort_ssl)
 
-    async def connect(self, req: ClientRequest, *args: Any, **kwargs: Any) -> Connection:
-        token = _dial.set(_Dial(None if req.proxy else req.url.raw_host))
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+    ) -> Connection:
+        token = _dial.set(_Dial(req))
         try:
-            return await super().connect(req, *args, **kwargs)
+            return await super().connect(req, traces, timeout)
         finally:
             _dial.reset(token)
 
@@ -313,7 +334,7 @@ class EgressPolicy:
         family, kind, proto, _, sockaddr = addr_info
         address = str(sockaddr[0])
         dial = _dial.get()
-        exempt = bool(dial and dial.host and dial.host.rstrip(".") in self.allow_hosts)
+        exempt = bool(dial and dial.host in self.allow_hosts)
         if not exempt and (rule := self.refusal(address)):
             refused = EgressError(address, rule)
             if dial and dial.admitted:

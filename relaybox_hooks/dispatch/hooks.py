@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 from warnings import warn
 
-import anyio
 from aiohttp import ClientSession
 
 from relaybox_hooks.dispatch import closing
@@ -202,6 +201,8 @@ class Hooks(Registry[CustomT_contra]):
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             drain.end("cancelled")
+            import anyio  # noqa: PLC0415 - rarely cancelled, and importing it takes time
+
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([task])
             raise

@@ -8,9 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, cast
 
-import anyio
-import anyio.to_thread
-
 from relaybox_hooks.dispatch.lane import Hub, Lane, current_lane
 from relaybox_hooks.dispatch.letters import Reason
 from relaybox_hooks.dispatch.stats import TargetStats
@@ -29,11 +26,12 @@ class SubscriberLane(Lane[Event]):
     own, so that no ``emit``'s context variables leak into another event's handling.
     """
 
-    __slots__ = ("_call", "_halted", "_queue", "subscriber")
+    __slots__ = ("_call", "_concurrency", "_halted", "_queue", "subscriber")
 
     def __init__(self, hub: Hub, subscriber: Subscriber, limit: int, overflow: Overflow) -> None:
         super().__init__(hub, limit, overflow)
         self.subscriber = subscriber
+        self._concurrency = subscriber.concurrency
         self._queue: deque[Event] = deque()
         self._halted = False
         self._call = _runner(subscriber)
@@ -47,7 +45,7 @@ class SubscriberLane(Lane[Event]):
         self.pending += 1
         self.hub.outstanding += 1
         self._queue.append(item)
-        if len(self.workers) < self.subscriber.concurrency:
+        if len(self.workers) < self._concurrency:
             self._start()
 
     def evict(self) -> bool:
@@ -98,7 +96,7 @@ class SubscriberLane(Lane[Event]):
         self.spawn(self._work(), context)
 
     async def _work(self) -> None:
-        queue, call = self._queue, self._call
+        queue, call, hub = self._queue, self._call, self.hub
         task = cast("asyncio.Task[None]", asyncio.current_task())
         burst = 0
         try:
@@ -124,7 +122,11 @@ class SubscriberLane(Lane[Event]):
                 else:
                     if self.pending:  # 0: given up at closing, the cancellation swallowed
                         self.delivered += 1
-                        self.freed()
+                        if self.waiters or hub.outstanding == 1:  # somebody is to be told
+                            self.freed()
+                        else:  # the same without the calls
+                            self.pending -= 1
+                            hub.outstanding -= 1
                 burst += 1
                 if burst == _BURST:
                     burst = 0
@@ -166,6 +168,9 @@ def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
 
 
 def _in_thread(function: Handler, threads: int) -> Callable[[Event], Awaitable[object]]:
+    # Where a function in a thread is registered: the others need not wait for the import.
+    import anyio.to_thread  # noqa: PLC0415
+
     # A limiter of its own: the default one is shared by everybody in the process.
     limiter = anyio.CapacityLimiter(threads)
 

@@ -206,7 +206,7 @@ class Registry(Intake[CustomT_contra]):
         lane = self._lane_of(webhook_id)
         if not lane.webhook.enabled:
             lane.webhook = replace(lane.webhook, enabled=True)
-            lane.ending = None
+            lane.resume()
             self._router.add_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
 
     def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:

@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, Protocol, cast
-
-from aiohttp import ClientSession
+from typing import Final, cast
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
 from relaybox_hooks.dispatch.deadlines import Deadlines, Worker
 from relaybox_hooks.dispatch.delivery import INTERRUPTED, TIMED_OUT, Endpoint
 from relaybox_hooks.dispatch.held import Held
-from relaybox_hooks.dispatch.lane import Hub, Lane
+from relaybox_hooks.dispatch.hub import RemoteHub
+from relaybox_hooks.dispatch.lane import Lane
 from relaybox_hooks.dispatch.letters import DeadLetter, Reason
 from relaybox_hooks.dispatch.observe import Attempt
 from relaybox_hooks.dispatch.order import Backlog, Delivery, State, key_function
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, next_delay
 from relaybox_hooks.dispatch.settings import Settings
-from relaybox_hooks.dispatch.stats import TargetStats, Totals
+from relaybox_hooks.dispatch.stats import TargetStats
 from relaybox_hooks.targets.webhook import Webhook
 
 _NEVER: Final = float("inf")
-
-
-class RemoteHub(Hub, Protocol):
-    """What a webhook's lane needs of the dispatcher besides what every lane does."""
-
-    session: ClientSession
-    totals: Totals
-
-    def random(self) -> float:
-        """From [0, 1), for jitter."""
-
-    def bury(self, letter: DeadLetter) -> None:
-        """Keep a dead letter and tell the observers."""
-
-    def endpoint_gone(self, webhook: Webhook) -> None:
-        """The endpoint answered 410: disable it."""
+# Looking up an enum's member by name costs more than each of the decisions it is needed for.
+_DELIVERED: Final = Verdict.DELIVERED
+_RETRY: Final = Verdict.RETRY
 
 
 class WebhookLane(Lane[Delivery]):
@@ -78,13 +64,14 @@ class WebhookLane(Lane[Delivery]):
         self.key_of = key_function(settings.order_by)
         self._endpoint: Endpoint | None = None
         self._backlog = Backlog()
-        self._held = Held(hub, self._release_due)
+        # Made when first needed, for the sake of webhooks that are idle and never fail.
+        self._held: Held | None = None
+        self._expiry_alarm: Alarm | None = None
         self._deadlines = Deadlines(hub)
         self._halted = False
         self._max_age = settings.max_age_seconds
         self._breaker = Breaker(settings.breaker) if settings.breaker else None
         self._breaker_alarm = Alarm(hub, self._fill)
-        self._expiry_alarm = Alarm(hub, self._expire)
 
     @property
     def target(self) -> str:
@@ -153,6 +140,12 @@ class WebhookLane(Lane[Delivery]):
             if delivery.state is not State.BUSY:
                 self._give_up(delivery, reason)
 
+    def resume(self) -> None:
+        """Take in and try again, with a breaker that has seen nothing: much may be mended."""
+        self.ending = None
+        if self.settings.breaker:
+            self._breaker = Breaker(self.settings.breaker)
+
     def halt(self) -> None:
         self._halted = True
 
@@ -180,7 +173,8 @@ class WebhookLane(Lane[Delivery]):
 
     def stop(self) -> None:
         for timed in (self._held, self._deadlines, self._breaker_alarm, self._expiry_alarm):
-            timed.cancel()
+            if timed is not None:
+                timed.cancel()
 
     def stats(self) -> TargetStats:
         return TargetStats(
@@ -254,10 +248,10 @@ class WebhookLane(Lane[Delivery]):
         outcome: Outcome | None = None
         try:
             outcome, response = await endpoint.send(hub.session, delivery.envelope, hub.clock.time)
-            if response is not None:
-                await endpoint.drain(response)
-            else:
+            if response is None:
                 await asyncio.sleep(0)  # an address is refused without a pause, for all alike
+            elif not (response.closed and response.content.at_eof()):  # most have no body
+                await endpoint.drain(response)
         except asyncio.CancelledError:
             if not worker.overdue or worker.task.uncancel():
                 self._interrupted(worker, delivery, outcome)
@@ -294,16 +288,16 @@ class WebhookLane(Lane[Delivery]):
         if self._breaker is not None:
             self._judge(self._breaker, outcome, worker.turn)
         wait = None
-        if verdict is Verdict.RETRY and self.ending is None:
+        if verdict is _RETRY and self.ending is None:
             wait = next_delay(outcome, delivery.attempts, self.settings.retry, self.hub.random)
         self._tell(worker, delivery, outcome, wait)
-        if verdict is Verdict.DELIVERED:
+        if verdict is _DELIVERED:
             self._backlog.remove(delivery)
             self.delivered += 1
             self.freed()
         elif wait is not None and self.ending is None:  # an observer may just have ended it
             self._hold(delivery, wait)
-        elif verdict is Verdict.RETRY:
+        elif verdict is _RETRY:
             self._give_up(delivery, self.ending or "exhausted")
         else:
             self._give_up(delivery, "rejected")
@@ -313,7 +307,7 @@ class WebhookLane(Lane[Delivery]):
     def _judge(self, breaker: Breaker, outcome: Outcome, turn: int) -> None:
         """Let the breaker know. Any answer but "later" shows that the endpoint works."""
         before = breaker.state
-        if outcome.verdict is Verdict.RETRY:
+        if outcome.verdict is _RETRY:
             breaker.failure(self.hub.clock.monotonic(), turn)
         elif outcome.status is not None:
             breaker.success()
@@ -333,7 +327,7 @@ class WebhookLane(Lane[Delivery]):
         self, worker: Worker, delivery: Delivery, outcome: Outcome, wait: float | None
     ) -> None:
         notifier = self.hub.notifier
-        delivered = outcome.verdict is Verdict.DELIVERED
+        delivered = outcome.verdict is _DELIVERED
         also = notifier.delivered if delivered else notifier.retried if wait is not None else ()
         if not (notifier.attempted or also):
             return
@@ -352,12 +346,14 @@ class WebhookLane(Lane[Delivery]):
 
     def _hold(self, delivery: Delivery, wait: float) -> None:
         self._backlog.hold(delivery)
+        if self._held is None:
+            self._held = Held(self.hub, self._release_due)
         self._held.push(delivery, self.hub.clock.monotonic() + wait)
         if self._max_age != _NEVER:
             self._expires(delivery)
 
     def _release_due(self) -> None:
-        for delivery in self._held.pop_due():
+        for delivery in self._held.pop_due() if self._held else ():
             self._backlog.release(delivery)
         self._fill()
 
@@ -373,6 +369,8 @@ class WebhookLane(Lane[Delivery]):
 
     def _expires(self, delivery: Delivery) -> None:
         age = self.hub.clock.time() - delivery.envelope.time
+        if self._expiry_alarm is None:
+            self._expiry_alarm = Alarm(self.hub, self._expire)
         self._expiry_alarm.set(self.hub.clock.monotonic() + max(0.0, self._max_age - age))
 
     def _expire(self) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from relaybox_hooks.dispatch.clock import sleep
 from relaybox_hooks.dispatch.delivery import TIMED_OUT
+from relaybox_hooks.dispatch.hub import RemoteHub
 from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
-from relaybox_hooks.dispatch.remote import RemoteHub, WebhookLane
+from relaybox_hooks.dispatch.remote import WebhookLane
 from relaybox_hooks.dispatch.retry import Outcome, Verdict
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -23,7 +23,10 @@ class SystemResolver(AbstractResolver):
     """
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="relaybox-hooks-dns")
+        # By its full name, for concurrent.futures imports what it needs on the first access.
+        self._threads = concurrent.futures.ThreadPoolExecutor(
+            _THREADS, thread_name_prefix="relaybox-hooks-dns"
+        )
         self._running: dict[_Lookup, asyncio.Future[list[ResolveResult]]] = {}
 
     async def resolve(

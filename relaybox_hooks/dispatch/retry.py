@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from relaybox_hooks.targets.policies import RetryPolicy
@@ -49,6 +50,10 @@ class Outcome:
         return f"{what}: {self.detail}" if self.detail else what
 
 
+#: Equal outcomes are one object: thousands of deliveries may wait after the same answer.
+_outcome: Final = lru_cache(maxsize=256)(Outcome)
+
+
 def of_status(
     status: int,
     retry_after: str | None,
@@ -66,16 +71,16 @@ def of_status(
         peer: who answered.
     """
     if 200 <= status < 300:
-        return Outcome(Verdict.DELIVERED, status, peer=peer)
+        return _outcome(Verdict.DELIVERED, status, peer=peer)
     if status == 410:
-        return Outcome(Verdict.GONE, status, detail="the endpoint is gone for good", peer=peer)
+        return _outcome(Verdict.GONE, status, detail="the endpoint is gone for good", peer=peer)
     if status in policy.statuses:
         wait = None if retry_after is None else parse_retry_after(retry_after, now)
-        return Outcome(Verdict.RETRY, status, retry_after=wait, peer=peer)
+        return _outcome(Verdict.RETRY, status, retry_after=wait, peer=peer)
     detail = ""
     if 300 <= status < 400:
         detail = "redirects are not followed; register the final URL"
-    return Outcome(Verdict.FAILED, status, detail=detail, peer=peer)
+    return _outcome(Verdict.FAILED, status, detail=detail, peer=peer)
 
 
 def parse_retry_after(text: str, now: float) -> float | None:

@@ -222,6 +222,6 @@ def _session(value: Any) -> Session:
     if type(value) is not dict:
         raise MalformedBodyError("its member 'session' is neither an object nor null")
     try:
-        return Session.of({"appPid": None, **value})
+        return Session.of(value if "appPid" in value else {"appPid": None, **value})
     except PayloadError as error:
         raise MalformedBodyError(f"its member {error.path!r} has the wrong type") from None

@@ -17,19 +17,24 @@ class Route(Generic[LocalT, RemoteT]):
         shared: webhook lanes bound to no application.
         by_app: webhook lanes by the ``app_pid`` they are bound to.
         idle: nobody wants it, whatever the application.
+        sole: the one subscriber that wants it, where no other and no webhook does.
     """
 
-    __slots__ = ("by_app", "idle", "shared", "subscribers")
+    __slots__ = ("by_app", "idle", "shared", "sole", "subscribers")
 
     def __init__(self) -> None:
         self.subscribers: dict[LocalT, None] = {}
         self.shared: dict[RemoteT, None] = {}
         self.by_app: dict[str, dict[RemoteT, None]] = {}
         self.idle = True
+        self.sole: LocalT | None = None
 
     def refresh(self) -> None:
-        """Bring ``idle`` up to date after a change."""
-        self.idle = not (self.subscribers or self.shared or self.by_app)
+        """Bring ``idle`` and ``sole`` up to date after a change."""
+        webhooks = bool(self.shared or self.by_app)
+        self.idle = not (self.subscribers or webhooks)
+        alone = len(self.subscribers) == 1 and not webhooks
+        self.sole = next(iter(self.subscribers)) if alone else None
 
 
 class Router(Generic[LocalT, RemoteT]):
@@ -46,7 +51,7 @@ class Router(Generic[LocalT, RemoteT]):
         for name in names:
             route = self.routes[name]
             route.subscribers[lane] = None
-            route.idle = False
+            route.refresh()
 
     def remove_subscriber(self, lane: LocalT, names: Iterable[str]) -> None:
         """Take the events called ``names`` from ``lane``."""
@@ -61,7 +66,7 @@ class Router(Generic[LocalT, RemoteT]):
             route = self.routes[name]
             lanes = route.shared if app_pid is None else route.by_app.setdefault(app_pid, {})
             lanes[lane] = None
-            route.idle = False
+            route.refresh()
 
     def remove_webhook(self, lane: RemoteT, names: Iterable[str], app_pid: str | None) -> None:
         """Take the events called ``names`` from ``lane``."""

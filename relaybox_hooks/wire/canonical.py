@@ -46,7 +46,11 @@ def canonicalize(value: object, path: str) -> bytes:
     """
     try:
         text = orjson.dumps(value, option=OPTIONS)
-        return text if is_exact(value, text) else _exact(orjson.loads(text))
+        plain = _is_plain(value)
+        if plain and text.isascii():  # nearly always: is_exact() without its call
+            return text
+        exact = plain and not _has_astral_key(value)
+        return text if exact else _exact(orjson.loads(text))
     except (TypeError, ValueError) as error:
         raise refusal(value, path, error) from None
     except RecursionError:

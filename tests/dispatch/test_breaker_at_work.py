@@ -217,3 +217,23 @@ async def test_a_probe_that_is_refused_an_address_does_not_leave_it_half_open() 
             await soon(hooks.join())
             assert state_of(hooks) == OPEN
     assert [letter.error for letter in watch.letters] == ["EgressError"] * 4
+
+
+async def test_a_webhook_enabled_again_begins_with_a_closed_breaker() -> None:
+    """Who has mended the endpoint does not want to wait for the old cooldown."""
+    sick = True
+    clock = VirtualClock()
+    async with FaultReceiver(lambda request: Answer(503) if sick else Answer()) as receiver:
+        webhook = webhook_to(receiver, breaker=POLICY, retry=RetryPolicy(attempts=1))
+        async with dispatcher(webhook, clock=clock) as hooks:
+            for _ in range(3):
+                await emit(hooks)
+            await soon(hooks.join())
+            assert state_of(hooks) == OPEN
+            hooks.disable_webhook("root")
+            sick = False
+            hooks.enable_webhook("root")
+            assert state_of(hooks) == CLOSED
+            await emit(hooks)
+            await soon(hooks.join())
+            assert hooks.stats().targets["root"].delivered == 1

@@ -98,6 +98,24 @@ async def test_a_request_is_exact_to_the_byte(receiver: FaultReceiver) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("registered", "requested"),
+    [
+        ("/hook?sig=a%2Fb%3D&x=%20", "/hook?sig=a%2Fb%3D&x=%20"),
+        ("/a%2Fb/%7Ec", "/a%2Fb/%7Ec"),
+        ("/räume?x=ü", "/r%C3%A4ume?x=%C3%BC"),
+    ],
+)
+async def test_a_url_is_requested_as_it_was_registered(
+    registered: str, requested: str, receiver: FaultReceiver
+) -> None:
+    """A pre-signed URL holds no longer once an escape in it is written otherwise."""
+    webhook = Webhook(receiver.url.rstrip("/") + registered, ["room:join"], KEY)
+    async with Hooks([webhook]) as hooks:
+        await hooks.emit("room:join", {"roomId": "chat:one"})
+    assert receiver.requests[0].head.split(b" ")[1] == requested.encode()
+
+
 async def test_the_body_is_the_canonical_text_of_what_was_emitted(receiver: FaultReceiver) -> None:
     session = Session(
         app_pid="app",

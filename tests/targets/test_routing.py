@@ -21,6 +21,10 @@ def idle(router: Lanes) -> set[str]:
     return {name for name, route in router.routes.items() if route.idle}
 
 
+def sole(router: Lanes) -> str | None:
+    return router.routes["a"].sole
+
+
 def test_a_route_is_idle_until_somebody_wants_it() -> None:
     router = make()
     assert idle(router) == {"a", "b"}
@@ -37,6 +41,25 @@ def test_a_webhook_makes_a_route_busy_and_idle_again(app_pid: str | None) -> Non
     assert idle(router) == set()
     router.remove_webhook("w", ["a"], app_pid)
     assert idle(router) == {"a"}
+
+
+@pytest.mark.parametrize("app_pid", [None, "app"])
+def test_a_subscriber_is_the_sole_lane_while_nobody_else_wants_the_event(
+    app_pid: str | None,
+) -> None:
+    router = make()
+    router.add_subscriber("s1", ["a"])
+    assert sole(router) == "s1"
+    router.add_subscriber("s2", ["a"])
+    assert sole(router) is None
+    router.remove_subscriber("s1", ["a"])
+    assert sole(router) == "s2"
+    router.add_webhook("w", ["a"], app_pid)
+    assert sole(router) is None
+    router.remove_webhook("w", ["a"], app_pid)
+    assert sole(router) == "s2"
+    router.remove_subscriber("s2", ["a"])
+    assert sole(router) is None
 
 
 def test_lanes_are_listed_in_the_order_they_came() -> None:
