@@ -1,0 +1,1 @@
+"""Benchmarks: each file answers one question. ``python -m benchmarks`` runs them."""

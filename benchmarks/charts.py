@@ -1,0 +1,260 @@
+"""Draw the results as SVG: ``draw`` makes one for each benchmark and one of all their targets.
+
+Needs matplotlib, which the extra ``bench`` brings. The background is transparent and every
+colour has a contrast of 4 or so with white as well as with black, so that a page may be either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from statistics import median
+from textwrap import fill
+from typing import Any, Final, TypeAlias
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+#: A benchmark's results, as they stand in its JSON file.
+Document: TypeAlias = Mapping[str, Any]
+
+OVERVIEW: Final = "overview"
+
+_TEXT: Final = "#74808d"
+_BLUE: Final = "#2f81d7"
+_ORANGE: Final = "#c2681c"
+_GREEN: Final = "#2c8f46"
+_RED: Final = "#d1343f"
+_SERIES: Final = (_BLUE, _ORANGE, _GREEN)
+
+_WIDTH: Final = 8.0
+#: Inches of a line of a bar's label, of the gap to the next, and of title and axis together.
+_LINE: Final = 0.16
+_GAP: Final = 0.1
+_FRAME: Final = 1.1
+#: Characters of such a line, half the width, and of one of the title, which stands beside it.
+_LABEL: Final = 50
+_TITLE: Final = 50
+#: Bars end here, that one missed target does not squeeze all the others; their labels tell.
+_LONGEST: Final = 2.0
+_MIB: Final = 1 << 20
+
+_STYLE: Final[Any] = {  # names that each version of matplotlib types differently
+    "axes.edgecolor": _TEXT,
+    "axes.facecolor": "none",
+    "axes.labelcolor": _TEXT,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": _TEXT,
+    "axes.titlesize": 11,
+    "figure.facecolor": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "grid.alpha": 0.25,
+    "grid.color": _TEXT,
+    "legend.frameon": False,
+    "legend.labelcolor": _TEXT,
+    # The same figures give the same file, and its text stays text.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "relaybox-hooks",
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+}
+
+
+def draw(documents: Sequence[Document], directory: Path) -> list[Path]:
+    """Draw all that can be drawn of ``documents``; returns the files, the overview first."""
+    drawn = []
+    if any(map(_shares, documents)):
+        path = directory / f"{OVERVIEW}.svg"
+        with _figure(path, _height(documents)) as figure:
+            _targets(figure.subplots(), documents, "Measured, as a share of what is allowed")
+        drawn.append(path)
+    for document in documents:
+        path = directory / f"{document['benchmark']}.svg"
+        own = _OWN.get(document["benchmark"])
+        if own is not None:
+            with _figure(path, 3.2) as figure:
+                own(figure, document["figures"])
+        elif _shares(document):
+            with _figure(path, _height([document])) as figure:
+                _targets(figure.subplots(), [document], document["question"])
+        else:
+            continue
+        drawn.append(path)
+    return drawn
+
+
+@contextmanager
+def _figure(path: Path, height: float) -> Iterator[Figure]:
+    """A figure that is written to ``path`` once the block has drawn it."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+# Targets
+
+
+def _shares(document: Document) -> list[tuple[str, float, bool]]:
+    """Each target's text, its figure over its limit, and whether it is met.
+
+    Where nothing is allowed there is no share: RESULTS.md has those.
+    """
+    return [
+        (each["what"], each["measured"] / each["at_most"], each["met"])
+        for each in document["targets"]
+        if each["at_most"] > 0
+    ]
+
+
+def _bars(documents: Sequence[Document]) -> list[tuple[str, float, bool]]:
+    """All their shares, labelled for a chart: in lines, and the first says whose they are."""
+    several = len(documents) > 1
+    return [
+        (fill(f"{document['benchmark']}: {what}" if several else what, _LABEL), share, met)
+        for document in documents
+        for what, share, met in _shares(document)
+    ]
+
+
+def _pitch(label: str) -> float:
+    """Inches that a bar and its label take."""
+    return _LINE * (label.count("\n") + 1) + _GAP
+
+
+def _height(documents: Sequence[Document]) -> float:
+    return _FRAME + sum(_pitch(label) for label, _, _ in _bars(documents))
+
+
+def _targets(axes: Axes, documents: Sequence[Document], title: str) -> None:
+    labels, shares, met = zip(*_bars(documents), strict=True)
+    ends = list(accumulate(map(_pitch, labels)))
+    places = [end - _pitch(label) / 2 for end, label in zip(ends, labels, strict=True)]
+    bars = axes.barh(
+        places,
+        [min(max(share, 0.0), _LONGEST) for share in shares],
+        color=[_GREEN if kept else _RED for kept in met],
+        height=_LINE,
+    )
+    axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3)
+    axes.axvline(1.0, color=_TEXT, linewidth=1, linestyle="--", zorder=0)
+    axes.set_yticks(places, labels)
+    axes.set_ylim(ends[-1], 0)
+    axes.set_xlim(0, _LONGEST + 0.2)
+    axes.set_xlabel("1 is the limit; green is met, red is missed")
+    axes.set_title(fill(title.replace("`", ""), _TITLE))
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+# Benchmarks with charts of their own
+
+
+def _isolation(figure: Figure, figures: Document) -> None:
+    rounds = figures["rounds"]
+    names = list(dict.fromkeys(each["configuration"] for each in rounds))
+    for axes, quantile in zip(figure.subplots(1, 2), ("p50", "p99"), strict=True):
+        values = [
+            median(each[quantile] for each in rounds if each["configuration"] == name)
+            for name in names
+        ]
+        bars = axes.bar([name.replace(", ", ",\n") for name in names], values, color=_SERIES)
+        axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=2)
+        axes.set_title(f"{quantile}, emit to received by a healthy webhook")
+        axes.set_ylabel("ms")
+        axes.margins(y=0.15)
+
+
+def _memory(figure: Figure, figures: Document) -> None:
+    axes = figure.subplots()
+    for number, each in enumerate(figures["dead"]):
+        axes.plot(
+            each["emits"],
+            [level / _MIB for level in each["resident"]],
+            label=f"the endpoint {each['name']}",
+            color=_SERIES[number % len(_SERIES)],
+            marker="o",
+            markersize=3,
+        )
+    axes.set_title("Resident memory while events are emitted to a dead endpoint")
+    _from_zero(axes, "events emitted", "MiB")
+    axes.legend(loc="lower right")
+
+
+def _soak(figure: Figure, figures: Document) -> None:
+    samples = figures["samples"]
+    minutes = [each["seconds"] / 60 for each in samples]
+    left, right = figure.subplots(1, 2)
+    left.plot(minutes, [each["resident"] / _MIB for each in samples], color=_BLUE)
+    left.set_title("Resident memory")
+    _from_zero(left, "minutes", "MiB")
+    right.plot(minutes, [each["tasks"] for each in samples], color=_BLUE, label="tasks")
+    right.plot(minutes, [each["files"] for each in samples], color=_ORANGE, label="open files")
+    right.set_title("Tasks and open files")
+    _from_zero(right, "minutes", "")
+    right.legend(loc="lower right")
+
+
+def _scaling(figure: Figure, figures: Document) -> None:
+    grid = figure.subplots(1, 2)
+    for axes, series, x, label in (
+        (grid[0], figures["webhooks"], "webhooks", "webhooks, each gets every event"),
+        (grid[1], figures["bodies"], "body", "bytes of the body, one webhook"),
+    ):
+        at = [each[x] for each in series]
+        speed = [each["per_second"] for each in series]
+        axes.plot(at, speed, color=_BLUE, marker="o", label="delivered per second")
+        cpu = axes.twinx()
+        cpu.spines["right"].set_visible(True)
+        spent = [each["cpu_per_delivery"] for each in series]
+        cpu.plot(at, spent, color=_ORANGE, marker="s", label="µs of CPU per delivery")
+        axes.set_xscale("log")
+        axes.set_xticks(at, [f"{value:,}" for value in at])
+        axes.minorticks_off()
+        _from_zero(axes, label, "delivered per second")
+        _from_zero(cpu, label, "µs of CPU per delivery")
+        cpu.grid(visible=False)
+        axes.yaxis.label.set_color(_BLUE)
+        cpu.yaxis.label.set_color(_ORANGE)
+    figure.suptitle("Deliveries by number of webhooks and by size of body", fontsize=11)
+
+
+def _pending(figure: Figure, figures: Document) -> None:
+    axes = figure.subplots()
+    rows = figures["pending"]
+    names = [
+        f"{each['body']:,} bytes, keys {each['keys']}"
+        + (", waiting for a retry" if each["waiting"] == "retry" else "")
+        for each in rows
+    ]
+    values = [each["beyond_body"] for each in rows]
+    bars = axes.barh(names, values, color=_BLUE, height=0.7)
+    axes.bar_label(bars, [f"{value:.0f}" for value in values], padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_title("Bytes that a pending event takes beyond its body")
+    axes.set_xlabel("bytes")
+
+
+def _from_zero(axes: Axes, x: str, y: str) -> None:
+    """Label the axes; the vertical one begins at zero, so that flat looks flat."""
+    axes.set_ylim(0, axes.dataLim.ymax * 1.15)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(axis="y")
+
+
+_OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
+    "isolation": _isolation,
+    "memory": _memory,
+    "pending": _pending,
+    "scaling": _scaling,
+    "soak": _soak,
+}

@@ -1,0 +1,195 @@
+"""What does an ``emit`` cost that nobody, or one local function, is listening for?
+
+One that matches nothing is compared with an empty ``async def`` awaited, which is the least that
+an awaited call can cost. One to a subscriber is compared with the buses that people use for that
+alone. Theirs call the function, with blinker inside ``send_async`` and with pyee in a task for
+each event; ours puts the event into the subscriber's lane, whose worker calls the function
+behind the emitter's back. So all are timed until the function has run for the last event, in
+bursts: of 100, as when a server handles what has arrived on its sockets, and one at a time, where
+each event pays for a worker and a turn of the event loop of its own. Each bus hands the function
+the event's name or object, its data and its session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import process_time
+from typing import Any, Final
+
+from blinker import Signal
+from pyee.asyncio import AsyncIOEventEmitter
+
+from benchmarks.harness import Result, main, run_loop
+from benchmarks.traffic import APP, message, sessions
+from benchmarks.turns import Turn, Turns, take_turns
+from relaybox_hooks import Event, Hooks, Webhook
+
+_BURST: Final = 100
+_KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
+_URL: Final = "http://127.0.0.1:9/never-called"
+
+_DATA: Final = message(1)
+(_SESSION,) = sessions(1)
+
+EMPTY: Final = "empty async def"
+NO_MATCH: Final = "emit, no match"
+OTHER_APP: Final = "emit, other applications' only"
+HOOKS: Final = "emit"
+BLINKER: Final = "blinker send_async"
+PYEE: Final = "pyee emit"
+
+#: How often each subscriber ran, by contender.
+_ran: dict[str, int] = {}
+#: How often it should have, by now.
+_due: dict[str, int] = {}
+
+
+async def empty() -> None:
+    """The least that can be awaited."""
+
+
+async def nothing(size: int) -> float:
+    """One turn of the bare minimum."""
+    began = process_time()
+    for _ in range(size):
+        await empty()
+    return process_time() - began
+
+
+def unheard(hooks: Hooks) -> Turn:
+    """Turns of emits that match nothing."""
+
+    async def turn(size: int) -> float:
+        emit = hooks.emit
+        began = process_time()
+        for _ in range(size):
+            await emit("room:publish", _DATA, _SESSION)
+        return process_time() - began
+
+    return turn
+
+
+def through_hooks(hooks: Hooks, burst: int) -> Turn:
+    """Turns of our emits, until the subscriber has run for all of them."""
+    _ran[HOOKS] = _due[HOOKS] = 0
+
+    @hooks.on("room:publish")
+    async def subscriber(event: Event[Any]) -> None:
+        _ran[HOOKS] += 1
+
+    async def turn(size: int) -> float:
+        emit = hooks.emit
+        began = process_time()
+        for _ in range(size // burst):
+            for _ in range(burst):
+                await emit("room:publish", _DATA, _SESSION)
+            await having_run(HOOKS, burst)
+        return process_time() - began
+
+    return turn
+
+
+def through_blinker(signal: Signal) -> Turn:
+    """Turns of blinker's; the receiver has run when ``send_async`` returns."""
+    _ran[BLINKER] = 0
+
+    async def receiver(sender: str, data: object, session: object) -> None:
+        _ran[BLINKER] += 1
+
+    signal.connect(receiver, weak=False)
+
+    async def turn(size: int) -> float:
+        send = signal.send_async
+        began = process_time()
+        for _ in range(size):
+            await send("room:publish", data=_DATA, session=_SESSION)
+        return process_time() - began
+
+    return turn
+
+
+def through_pyee(emitter: AsyncIOEventEmitter, burst: int) -> Turn:
+    """Turns of pyee's."""
+    _ran[PYEE] = _due[PYEE] = 0
+
+    async def listener(data: object, session: object) -> None:
+        _ran[PYEE] += 1
+
+    emitter.on("room:publish", listener)
+
+    async def turn(size: int) -> float:
+        emit = emitter.emit
+        began = process_time()
+        for _ in range(size // burst):
+            for _ in range(burst):
+                emit("room:publish", _DATA, _SESSION)
+            await having_run(PYEE, burst)
+        return process_time() - began
+
+    return turn
+
+
+async def having_run(name: str, burst: int) -> None:
+    """Let the event loop turn until the function has run for all of a burst. Both that run it in
+    the background are waited for like this: cheaper than ``join`` and ``wait_for_complete``."""
+    _due[name] += burst
+    while _ran[name] < _due[name]:  # noqa: ASYNC110 - an Event would have to be set by each
+        await asyncio.sleep(0)
+
+
+async def unmatched(rounds: int, size: int) -> Turns:
+    """Emits that nobody wants, though webhooks are registered."""
+    elsewhere = Webhook(_URL, ["room:join"], _KEY)
+    of_others = Webhook(_URL, ["room:publish"], _KEY, app_pid=f"not-{APP}")
+    async with Hooks([elsewhere]) as idle, Hooks([of_others]) as foreign:
+        contenders = {EMPTY: nothing, NO_MATCH: unheard(idle), OTHER_APP: unheard(foreign)}
+        return await take_turns(contenders, rounds=rounds, size=size)
+
+
+async def one_subscriber(rounds: int, size: int, burst: int) -> tuple[Turns, dict[str, int]]:
+    """Events to one function, and how often it ran."""
+    async with Hooks() as hooks:
+        contenders = {
+            HOOKS: through_hooks(hooks, burst),
+            BLINKER: through_blinker(Signal()),
+            PYEE: through_pyee(AsyncIOEventEmitter(asyncio.get_running_loop()), burst),
+        }
+        turns = await take_turns(contenders, rounds=rounds, size=size)
+        assert set(_ran.values()) == {(rounds + 1) * size}, _ran
+        return turns, dict(_ran)
+
+
+def run(quick: bool) -> Result:
+    """Measure and put into tables."""
+    rounds = 2 if quick else 201
+    unheard_of = run_loop(unmatched(rounds, 200 if quick else 5_000))
+    bursts, ran = run_loop(one_subscriber(rounds, 200 if quick else 1_000, _BURST))
+    single, _ = run_loop(one_subscriber(rounds, 20 if quick else 200, 1))
+    return Result(
+        tables=[
+            unheard_of.table("An emit that matches nothing", [NO_MATCH, OTHER_APP], [EMPTY]),
+            bursts.table(
+                f"To one async subscriber until it ran, {_BURST} at once", [HOOKS], [BLINKER, PYEE]
+            ),
+            single.table(
+                "To one async subscriber until it ran, one at a time", [HOOKS], [BLINKER, PYEE]
+            ),
+        ],
+        targets=[
+            unheard_of.target(NO_MATCH, EMPTY, 3.0),
+            bursts.target(HOOKS, BLINKER, 1.0),
+            bursts.target(HOOKS, PYEE, 0.6),
+        ],
+        figures={
+            "burst": _BURST,
+            "ran": ran,
+            "no_match": unheard_of.seconds,
+            "one_subscriber": bursts.seconds,
+            "one_at_a_time": single.seconds,
+        },
+        contenders=["blinker", "pyee"],
+    )
+
+
+if __name__ == "__main__":
+    main("emit", __doc__, run)

@@ -1,0 +1,158 @@
+"""Make ``RESULTS.md`` and its charts from the JSON files that the benchmarks wrote."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.harness import RESULTS, Table, text_of
+
+#: The page for the results in their usual place.
+PAGE: Final = RESULTS.parent / "RESULTS.md"
+
+_HEAD: Final = """\
+# Results
+
+Written by `python -m benchmarks` from the JSON files that the benchmarks leave. Each target is a
+limit that a figure may come to at the most; ratios compare contenders that took turns in one run.
+"""
+
+
+def read(directory: Path, order: Sequence[str]) -> list[dict[str, Any]]:
+    """The results in ``directory``, in the order given, others last."""
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in directory.glob("*.json")}
+    places = {name: place for place, name in enumerate(order)}
+    return [found[name] for name in sorted(found, key=lambda name: (places.get(name, 99), name))]
+
+
+def write(directory: Path, page: Path, order: Sequence[str]) -> list[Path]:
+    """Draw the charts beside the JSON files and write the page.
+
+    Without matplotlib it is a page without charts, and a line says so.
+
+    Returns:
+        What was written, the page first.
+    """
+    documents = read(directory, order)
+    try:
+        from benchmarks.charts import draw  # noqa: PLC0415 - may be missing
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print('No charts: pip install "relaybox-hooks[bench]" brings matplotlib.', file=sys.stderr)
+        charts = []
+    else:
+        charts = draw(documents, directory)
+    page.write_text(text(documents, charts, page.parent), encoding="utf-8")
+    return [page, *charts]
+
+
+def text(documents: Sequence[dict[str, Any]], charts: Sequence[Path], base: Path) -> str:
+    """The page as Markdown.
+
+    Args:
+        documents: results in the order of their sections.
+        charts: the SVG files there are; a section shows the one that bears its name.
+        base: the directory of the page, which links are relative to.
+    """
+    links = {path.stem: path.relative_to(base).as_posix() for path in charts}
+    parts = [_HEAD, _where(documents), _summary(documents)]
+    if "overview" in links:
+        parts.append(f"![Every target as a share of its limit]({links['overview']})\n")
+    for document in documents:
+        parts += _section(document, links.get(document["benchmark"]))
+    return "\n".join(parts)
+
+
+def _where(documents: Sequence[dict[str, Any]]) -> str:
+    """Machines and versions: one line where all ran on the same."""
+    lines = []
+    for said, names in _grouped(
+        (_machine(document["machine"]), document["benchmark"]) for document in documents
+    ):
+        lines.append(f"- {said}" + ("" if len(names) == len(documents) else f" ({_list(names)})"))
+    versions: dict[str, set[str]] = {}
+    for document in documents:
+        for name, version in document["machine"]["versions"].items():
+            versions.setdefault(name, set()).add(version)
+    said = ", ".join(f"{name} {'/'.join(sorted(found))}" for name, found in versions.items())
+    lines.append(f"- {said}")
+    days = sorted({document["began"][:10] for document in documents})
+    lines.append(f"- measured on {_list(days)}")
+    quick = [document["benchmark"] for document in documents if document["quick"]]
+    if quick:
+        lines.append(f"- **quick runs, whose figures mean nothing:** {_list(quick)}")
+    disturbed = [
+        f"{document['benchmark']} ({document['machine']['cores_used_by_others']} cores)"
+        for document in documents
+        if document["machine"]["cores_used_by_others"] > 0.1
+    ]
+    if disturbed:
+        lines.append(
+            f"- **provisional, as other programs kept the machine busy:** {_list(disturbed)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _machine(here: dict[str, Any]) -> str:
+    return f"{here['cores']} cores, {here['processor']}, {here['system']}, {here['python']}"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups.items()
+
+
+def _summary(documents: Sequence[dict[str, Any]]) -> str:
+    targets = [target for document in documents for target in document["targets"]]
+    missed = [
+        f"- {document['benchmark']}: {target['what']}: {text_of(target['measured'])}, "
+        f"at most {text_of(target['at_most'])}"
+        for document in documents
+        for target in document["targets"]
+        if not target["met"]
+    ]
+    lines = [f"**{len(targets) - len(missed)} of {len(targets)} targets are met.**", ""]
+    if missed:
+        lines += ["Missed:", "", *missed, ""]
+    return "\n".join(lines)
+
+
+def _section(document: dict[str, Any], chart: str | None) -> list[str]:
+    parts = [f"## {document['benchmark']}\n", f"{document['question']}\n"]
+    if chart is not None:
+        parts.append(f"![{document['question']}]({chart})\n")
+    if document["targets"]:
+        rows = [
+            (
+                target["what"],
+                target["measured"],
+                target["at_most"],
+                "met" if target["met"] else "**missed**",
+            )
+            for target in document["targets"]
+        ]
+        parts.append(markdown(Table("Targets", ("", "measured", "at most", ""), rows)))
+    parts += [markdown(Table(**table)) for table in document["tables"]]
+    return parts
+
+
+def markdown(table: Table) -> str:
+    """A table under its title."""
+    lines = [f"**{table.title}**", "", _row(table.columns)]
+    lines.append(_row(["---", *["---:"] * (len(table.columns) - 1)]))
+    lines += [_row([text_of(value) for value in row]) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in cells)} |"
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)

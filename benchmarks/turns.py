@@ -1,0 +1,90 @@
+"""Contenders measured side by side: in one process, in short turns, each beside the others.
+
+A machine slows down and speeds up by more than contenders differ. So every round gives each of
+them one turn of a few milliseconds, forwards and then backwards, and what counts is the median
+of the ratios within a round, not two averages that were taken minutes apart. And turns that only
+compute count CPU time: what other programs did to the core meanwhile is not theirs.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+from time import process_time
+from typing import TypeAlias
+
+from benchmarks.harness import Table, Target
+
+#: Does something so many times; returns the seconds that it took.
+Turn: TypeAlias = Callable[[int], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Seconds per operation of each contender, round by round."""
+
+    seconds: dict[str, list[float]]
+
+    def microseconds(self, name: str) -> float:
+        """The median."""
+        return median(self.seconds[name]) * 1e6
+
+    def ratios(self, one: str, other: str) -> list[float]:
+        """How many times as long ``one`` took as ``other``, in each round."""
+        return [a / b for a, b in zip(self.seconds[one], self.seconds[other], strict=True)]
+
+    def target(self, one: str, other: str, at_most: float) -> Target:
+        """That ``one`` takes ``at_most`` so many times as long as ``other``, by the median."""
+        return Target(f"{one} / {other}", median(self.ratios(one, other)), at_most)
+
+    def table(self, title: str, ours: Sequence[str], theirs: Sequence[str]) -> Table:
+        """All of them, and how long each of ``ours`` takes compared with each of ``theirs``."""
+        rounds = len(next(iter(self.seconds.values())))
+        columns = ["", "µs"]
+        columns += [text for other in theirs for text in (f"/ {other}", "quartiles")]
+        rows: list[list[str | float]] = []
+        for name in self.seconds:
+            row: list[str | float] = [name, self.microseconds(name)]
+            for other in theirs:
+                found = self.ratios(name, other) if name in ours else []
+                row += [median(found), _quartiles(found)] if found else ["", ""]
+            rows.append(row)
+        return Table(f"{title}, medians of {rounds} rounds", columns, rows)
+
+
+async def take_turns(contenders: Mapping[str, Turn], *, rounds: int, size: int) -> Turns:
+    """Let each do its ``size`` operations, round after round; a first round is thrown away."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    order = list(contenders)
+    gc.collect()
+    gc.freeze()  # what the contenders made is collected, not what was imported and registered
+    for number in range(-1, rounds):
+        for name in order:
+            gc.collect()
+            took = await contenders[name](size) / size
+            if number >= 0:
+                seconds[name].append(took)
+        order.reverse()
+    gc.unfreeze()
+    return Turns(seconds)
+
+
+def plain(function: Callable[[], object]) -> Turn:
+    """A turn that calls ``function`` in a loop."""
+
+    async def turn(size: int) -> float:
+        began = process_time()
+        for _ in range(size):
+            function()
+        return process_time() - began
+
+    return turn
+
+
+def _quartiles(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return ""
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return f"{low:.2f}-{high:.2f}"

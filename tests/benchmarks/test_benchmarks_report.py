@@ -1,0 +1,174 @@
+"""Short runs end in JSON, charts and a page, and a short soak accounts for all; no test asserts
+a time."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import results
+from benchmarks.__main__ import BENCHMARKS
+from benchmarks.bodies import body_size, padded
+from benchmarks.harness import RESULTS, ROOT, Table
+from relaybox_hooks import Session
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+_NAMES: Final = ("scaling", "pending")
+_LIMIT_LABEL: Final = "1 is the limit; green is met, red is missed"
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m`` with ``arguments`` in the project's directory."""
+    return subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a short soak and two short benchmarks left their results."""
+    directory = tmp_path_factory.mktemp("results")
+    before = sorted(RESULTS.glob("*")), results.PAGE.exists() and results.PAGE.read_bytes()
+    soak = python("benchmarks.soak", "--minutes", "0.1", "--output", str(directory))
+    assert soak.returncode == 0, soak.stderr
+    done = python("benchmarks", "--quick", "--output", str(directory), *_NAMES)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for path in ("RESULTS.md", "overview.svg", "scaling.svg", "pending.svg", "soak.svg"):
+        assert str(directory / path) in done.stdout
+    after = sorted(RESULTS.glob("*")), results.PAGE.exists() and results.PAGE.read_bytes()
+    assert after == before
+    return directory
+
+
+@pytest.fixture(scope="module")
+def page(output: Path) -> str:
+    return (output / "RESULTS.md").read_text(encoding="utf-8")
+
+
+def figures(output: Path, name: str) -> Any:
+    return json.loads((output / f"{name}.json").read_text(encoding="utf-8"))["figures"]
+
+
+def test_page_has_a_section_for_each_with_its_question_in_their_order(page: str) -> None:
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["scaling", "pending", "soak"]
+    for question in re.findall(r"^## \w+\n\n(.*)\n", page, re.MULTILINE):
+        assert question.endswith("?")
+
+
+def test_page_says_where_it_was_measured_and_that_quick_runs_mean_nothing(page: str) -> None:
+    assert f"CPython {sys.version.split()[0]}" in page
+    assert "aiohttp 3." in page
+    assert "quick runs, whose figures mean nothing:** scaling, pending" in page
+
+
+def test_page_holds_every_table_and_target(output: Path, page: str) -> None:
+    for name in (*_NAMES, "soak"):
+        document = json.loads((output / f"{name}.json").read_text(encoding="utf-8"))
+        for table in document["tables"]:
+            assert results.markdown(Table(**table)) in page
+        for target in document["targets"]:
+            assert re.search(rf"\| {re.escape(target['what'])} \|.*(met|missed)", page)
+
+
+def test_page_links_only_files_that_are_there(output: Path, page: str) -> None:
+    links = re.findall(r"\]\((.+?)\)", page)
+    assert links == ["overview.svg", "scaling.svg", "pending.svg", "soak.svg"]
+    assert all((output / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("overview", {"Measured, as a share of what is allowed", _LIMIT_LABEL}),
+        ("scaling", {"delivered per second", "webhooks, each gets every event", "1,000"}),
+        ("pending", {"bytes", "300 bytes, keys distinct"}),
+        ("soak", {"Resident memory", "MiB", "minutes"}),
+    ],
+)
+def test_charts_are_labelled_and_transparent(output: Path, name: str, labels: set[str]) -> None:
+    source = (output / f"{name}.svg").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(source)  # noqa: S314 - our own
+    texts = {element.text for element in root.iter() if element.text}
+    assert labels <= texts
+    # Neither a page's white nor its black is painted over, or written on in the same colour.
+    assert not re.search(r"fill: #(fff|000)", source)
+
+
+def test_results_without_targets_or_a_chart_of_their_own_need_no_chart(tmp_path: Path) -> None:
+    document = {
+        "benchmark": "other",
+        "question": "What else?",
+        "began": "2024-10-22T13:15:08+00:00",
+        "quick": False,
+        "machine": {
+            "cores": 2,
+            "processor": "a processor",
+            "system": "Linux 6",
+            "python": "CPython 3.11.7",
+            "versions": {"aiohttp": "3.14.0"},
+            "cores_used_by_others": 0.0,
+        },
+        "targets": [],
+        "tables": [{"title": "Title", "columns": ["", "n"], "rows": [["a|b", 1000]]}],
+        "figures": {},
+    }
+    (tmp_path / "other.json").write_text(json.dumps(document))
+    page = tmp_path / "RESULTS.md"
+    assert results.write(tmp_path, page, BENCHMARKS) == [page]
+    assert page.read_text().endswith(
+        "## other\n\nWhat else?\n\n**Title**\n\n|  | n |\n| --- | ---: |\n| a\\|b | 1,000 |\n"
+    )
+
+
+def test_scaling_counts_every_delivery_at_the_receiver(output: Path) -> None:
+    found = figures(output, "scaling")
+    assert [each["webhooks"] for each in found["webhooks"]] == [1, 10, 100, 1000]
+    assert [each["body"] for each in found["bodies"]] == [260, 1000, 10_000, 100_000]
+    for each in (*found["webhooks"], *found["bodies"]):
+        assert each["per_second"] > 0
+        assert each["cpu_per_event"] >= each["cpu_per_delivery"] > 0
+
+
+def test_pending_events_of_each_kind_are_measured(output: Path) -> None:
+    found = figures(output, "pending")
+    for each in (*found["pending"], *found["traced"]):
+        assert each["events"] == 100
+    assert {each["waiting"] for each in found["pending"]} == {"turn", "retry"}
+    assert all(each["files"] for each in found["traced"])
+    assert "relaybox_hooks/wire/envelope.py" in found["traced"][0]["files"]
+
+
+def test_soak_accounts_for_every_event_and_leaves_no_task(output: Path) -> None:
+    """Under faults, with webhooks that come and go. What is compared is compared in the soak
+    as well, which would have failed."""
+    books = figures(output, "soak")["books"]
+    assert books["emitted"] == 360
+    assert books["accepted"] == 12 * books["emitted"]
+    assert books["accepted"] == books["delivered"] + books["failed"] + books["dropped"]
+    assert books["tasks_after"] == books["tasks_before"]
+    assert books["requests"] >= books["answered_2xx"] > 0
+    assert books["retried"] > 0
+    samples = figures(output, "soak")["samples"]
+    assert len(samples) == 60
+    assert all(each["resident"] > 0 and each["tasks"] >= 1 for each in samples)
+
+
+@pytest.mark.parametrize("size", [260, 1_000, 100_000])
+def test_padded_bodies_have_the_size_asked_for(size: int) -> None:
+    session = Session(connection_id="c000")
+    assert body_size(padded(size, session), session) == size
+    assert padded(100, session) is None
