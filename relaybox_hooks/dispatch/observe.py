@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from relaybox_hooks.dispatch.breaker import BreakerState
 from relaybox_hooks.dispatch.letters import DeadLetter
@@ -16,6 +16,10 @@ from relaybox_hooks.events import Event
 from relaybox_hooks.targets.webhook import Webhook
 
 logger: Final = logging.getLogger("relaybox_hooks")
+
+
+#: One method of each observer that overrides it.
+Listeners: TypeAlias = tuple[Callable[..., None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Observer:
 
     Methods are called in the event loop and must not block. One that raises is logged, and
     harms neither delivery nor the other observers. A method nobody overrides costs nothing.
+    An attribute that merely has such a name, and cannot be called, is left alone.
     """
 
     def emitted(self, name: str, receipt: Receipt) -> None:
@@ -100,6 +105,17 @@ class Notifier:
         "webhook_disabled",
     )
 
+    attempted: Listeners
+    breaker_changed: Listeners
+    closed: Listeners
+    dead_lettered: Listeners
+    delivered: Listeners
+    dropped: Listeners
+    emitted: Listeners
+    retried: Listeners
+    subscriber_failed: Listeners
+    webhook_disabled: Listeners
+
     def __init__(self, observers: Iterable[Observer]) -> None:
         observers = tuple(observers)
         for observer in observers:
@@ -111,15 +127,12 @@ class Notifier:
             bound = tuple(
                 getattr(observer, method)
                 for observer in observers
-                if getattr(type(observer), method, None) is not plain
-                or method in getattr(observer, "__dict__", ())
+                if getattr(type(observer), method) is not plain
+                or callable(vars(observer).get(method))
             )
             setattr(self, method, bound)
 
-    def __getattr__(self, name: str) -> tuple[Callable[..., None], ...]:
-        raise AttributeError(name)
-
-    def tell(self, listeners: tuple[Callable[..., None], ...], *args: Any) -> None:
+    def tell(self, listeners: Listeners, *args: Any) -> None:
         """Call each listener; one that raises is logged the first time it does."""
         for listener in listeners:
             try:

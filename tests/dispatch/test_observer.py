@@ -10,6 +10,7 @@ import pytest
 from support_retry import Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
+    Attempt,
     BreakerPolicy,
     ConfigError,
     Event,
@@ -284,3 +285,25 @@ async def test_a_broken_observer_harms_neither_delivery_nor_others(
     assert "observer is broken" in line.getMessage()
     assert line.exc_info is not None
     assert str(line.exc_info[1]) == "this observer is broken"
+
+
+async def test_an_attribute_with_a_methods_name_is_no_listener() -> None:
+    """A counter called as what it counts is the obvious thing to write."""
+
+    class Counting(Observer):
+        def __init__(self) -> None:
+            self.delivered = 0  # type: ignore[assignment,method-assign]
+            self.seen = 0
+
+        def attempted(self, attempt: Attempt) -> None:
+            self.seen += 1
+
+    counting = Counting()
+    async with (
+        FaultReceiver() as receiver,
+        dispatcher(webhook_to(receiver), observers=[counting]) as hooks,
+    ):
+        assert hooks.notifier.delivered == ()
+        await emit(hooks)
+        await soon(hooks.join())
+    assert counting.seen == 1
