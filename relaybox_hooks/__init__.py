@@ -15,6 +15,7 @@ from relaybox_hooks.errors import (
     EgressError,
     HooksClosedError,
     InvalidSignatureError,
+    JournalWaitError,
     LaneFullError,
     MalformedBodyError,
     MissingHeaderError,
@@ -29,7 +30,7 @@ from relaybox_hooks.errors import (
 from relaybox_hooks.events import EVENTS, Event
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.session import Session, User
-from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.signing import generate_signing_key
 
@@ -46,6 +47,7 @@ __all__ = [
     "Hooks",
     "HooksClosedError",
     "InvalidSignatureError",
+    "JournalWaitError",
     "LaneFullError",
     "MalformedBodyError",
     "MissingHeaderError",
@@ -55,6 +57,7 @@ __all__ = [
     "ReceivedEvent",
     "RelayboxHooksError",
     "ReplayedRequestError",
+    "RetentionPolicy",
     "RetryPolicy",
     "Session",
     "Stats",

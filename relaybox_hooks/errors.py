@@ -9,6 +9,7 @@
     ├── PayloadError (ValueError)           data or session that cannot be sent faithfully
     ├── LaneFullError                       a target's lane has no room
     ├── HooksClosedError                    not started yet, closing or closed
+    ├── JournalWaitError                    emit_nowait, where emit waits for the journal
     ├── EgressError (OSError)               an address the egress policy refuses
     └── VerificationError                   a received request that must not be trusted
         ├── MissingHeaderError
@@ -127,6 +128,16 @@ class HooksClosedError(RelayboxHooksError):
         )
         super().__init__(f"hooks are {state}: {advice}")
         self.state = state
+
+
+class JournalWaitError(RelayboxHooksError):
+    """``emit_nowait`` was called for an event that the journal has to store first."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "emit_nowait cannot wait until the journal has stored the event; "
+            "await emit(...) instead"
+        )
 
 
 class EgressError(RelayboxHooksError, OSError):

@@ -173,7 +173,7 @@ async def delivered(url: str) -> None:
     async with Hooks([webhook], logging=False) as hooks:
         await hooks.emit("room:join", {"roomId": "x"}, Session(app_pid="a"))
         await hooks.join()
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert letter.outcome is not None
     assert letter.error == "EgressError"
     raise _Refused(letter.outcome.detail)

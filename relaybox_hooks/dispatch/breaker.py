@@ -26,12 +26,13 @@ class Breaker:
     about the endpoint now, and must not be taken for the probe.
     """
 
-    __slots__ = ("_cooldown", "_failures", "_policy", "state", "turn", "until")
+    __slots__ = ("_failures", "_policy", "cooldown", "state", "turn", "until")
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
         self._failures = 0
-        self._cooldown = seconds("cooldown", policy.cooldown)
+        #: Seconds it stays open for, the next time or this.
+        self.cooldown = seconds("cooldown", policy.cooldown)
         self.state: BreakerState = CLOSED
         #: While open: when a probe may be made.
         self.until = 0.0
@@ -52,14 +53,14 @@ class Breaker:
         self._failures = 0
         if self.state != CLOSED:
             self._move(CLOSED)
-            self._cooldown = seconds("cooldown", self._policy.cooldown)
+            self.cooldown = seconds("cooldown", self._policy.cooldown)
 
     def failure(self, now: float, turn: int) -> None:
         """An attempt that began in ``turn`` failed in a way that another may not."""
         if turn != self.turn:
             return
         if self.state == HALF_OPEN:
-            self._cooldown = min(self._cooldown * 2, seconds("maximum", self._policy.maximum))
+            self.cooldown = min(self.cooldown * 2, seconds("maximum", self._policy.maximum))
             self._open(now)
         elif self.state == CLOSED:
             self._failures += 1
@@ -73,9 +74,15 @@ class Breaker:
             self._move(OPEN)
             self.until = now
 
+    def reopen(self, cooldown: float, until: float) -> None:
+        """Be open until ``until``, as another breaker of the same endpoint was."""
+        self.cooldown = cooldown
+        self.until = until
+        self._move(OPEN)
+
     def _open(self, now: float) -> None:
         self._move(OPEN)
-        self.until = now + self._cooldown
+        self.until = now + self.cooldown
 
     def _move(self, state: BreakerState) -> None:
         self.state = state

@@ -177,12 +177,23 @@ class Registry(Intake[CustomT_contra]):
                 webhook.id,
                 "already registered; give each webhook its own id or name, or remove the other",
             )
-        lane = WebhookLane(self, webhook, resolve(webhook, self._settings))
+        settings = resolve(webhook, self._settings)
+        keeper = self.keeper
+        if keeper is None:
+            lane = WebhookLane(self, webhook, settings)
+        else:
+            lane = keeper.lane(webhook, settings)
         self._webhooks[webhook.id] = lane
         if webhook.enabled:
             self._router.add_webhook(lane, names, webhook.app_pid)
         else:
             lane.ending = "disabled"
+        self._take_over(webhook.id)
+
+    def _take_over(self, webhook_id: str) -> None:
+        """Let a webhook's lane have what the journal, if there is one, holds for it."""
+        if self.keeper is not None and self.keeper.register(webhook_id):
+            self.disable_webhook(webhook_id, "it was disabled before the restart")
 
     def remove_webhook(self, webhook_id: str) -> Webhook:
         """Take a webhook off. What waits for it becomes dead letters (``removed``).
@@ -194,6 +205,8 @@ class Registry(Intake[CustomT_contra]):
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         del self._webhooks[webhook_id]
         lane.end("removed")
+        if self.keeper is not None:
+            self.keeper.forget(webhook_id)
         self.retire(lane)
         return lane.webhook
 
@@ -207,6 +220,8 @@ class Registry(Intake[CustomT_contra]):
         if not lane.webhook.enabled:
             lane.webhook = replace(lane.webhook, enabled=True)
             lane.resume()
+            if self.keeper is not None:
+                self.keeper.save(webhook_id)
             self._router.add_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
 
     def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:
@@ -221,6 +236,8 @@ class Registry(Intake[CustomT_contra]):
         lane.webhook = replace(lane.webhook, enabled=False)
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         lane.end("disabled")
+        if self.keeper is not None:
+            self.keeper.save(webhook_id)
         if self.notifier.webhook_disabled:
             self.notifier.tell(self.notifier.webhook_disabled, lane.webhook, reason)
 

@@ -93,6 +93,10 @@ class WebhookLane(Lane[Delivery]):
         self.accepted += 1
         self.pending += 1
         self.hub.outstanding += 1
+        self._enter(item)
+
+    def _enter(self, item: Delivery) -> None:
+        """Begin to owe ``item``, which is counted already."""
         self._backlog.push(item)
         if self._max_age != _NEVER:
             self._expires(item)
@@ -128,6 +132,7 @@ class WebhookLane(Lane[Delivery]):
                 attempts=item.attempts,
                 died_at=datetime.fromtimestamp(hub.clock.time(), UTC),
                 envelope=envelope,
+                seq=item.seq,
             )
         )
 
@@ -292,9 +297,7 @@ class WebhookLane(Lane[Delivery]):
             wait = next_delay(outcome, delivery.attempts, self.settings.retry, self.hub.random)
         self._tell(worker, delivery, outcome, wait)
         if verdict is _DELIVERED:
-            self._backlog.remove(delivery)
-            self.delivered += 1
-            self.freed()
+            self._complete(delivery)
         elif wait is not None and self.ending is None:  # an observer may just have ended it
             self._hold(delivery, wait)
         elif verdict is _RETRY:
@@ -343,6 +346,11 @@ class WebhookLane(Lane[Delivery]):
         )
         notifier.tell(notifier.attempted, attempt)
         notifier.tell(also, attempt)
+
+    def _complete(self, delivery: Delivery) -> None:
+        self._backlog.remove(delivery)
+        self.delivered += 1
+        self.freed()
 
     def _hold(self, delivery: Delivery, wait: float) -> None:
         self._backlog.hold(delivery)

@@ -152,6 +152,11 @@ class RetryPolicy:
         return wait
 
 
+#: The retries of deliveries that a journal keeps: ten attempts over three days on average, as
+#: the Standard Webhooks specification recommends, the first within seconds.
+DURABLE_RETRY: Final = RetryPolicy(attempts=10, initial=5, factor=6, maximum=86_400, jitter=0.3)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
     """When a webhook whose attempts keep failing is left alone for a while.
@@ -175,3 +180,27 @@ class BreakerPolicy:
             raise ConfigError(
                 "BreakerPolicy.maximum", self.maximum, "must not be below the cooldown"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How long a journal keeps what is settled, and what nobody asks for.
+
+    Attributes:
+        delivered: seconds that the log keeps a delivery that arrived.
+        dead: seconds that a dead letter is kept for replay.
+        count: how many of each are kept at the most; the oldest go first.
+        unregistered: seconds that deliveries wait for a webhook that is not registered again
+            after a restart, from when it was last seen; then they are dead letters.
+    """
+
+    delivered: float | timedelta = timedelta(days=1)
+    dead: float | timedelta = timedelta(days=30)
+    count: int = 100_000
+    unregistered: float | timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        for option in ("delivered", "dead", "unregistered"):
+            value = seconds(f"RetentionPolicy.{option}", getattr(self, option), zero=True)
+            _set(self, **{option: value})
+        count("RetentionPolicy.count", self.count, least=0)

@@ -299,7 +299,7 @@ async def test_the_host_s_own_session_is_used_and_left_open(clock: VirtualClock)
         await hooks.start()
         await emit(hooks)
         await soon(hooks.join())
-        assert [letter.status for letter in hooks.dead_letters()] == [404]
+        assert [letter.status for letter in await hooks.dead_letters()] == [404]
         await hooks.aclose(timeout=0)
         assert not session.closed
         async with session.get(receiver.url) as response:
