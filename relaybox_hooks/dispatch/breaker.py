@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from relaybox_hooks.targets.policies import BreakerPolicy, seconds
@@ -26,13 +27,12 @@ class Breaker:
     about the endpoint now, and must not be taken for the probe.
     """
 
-    __slots__ = ("_failures", "_policy", "cooldown", "state", "turn", "until")
+    __slots__ = ("_cooldown", "_failures", "_policy", "state", "turn", "until")
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
         self._failures = 0
-        #: Seconds it stays open for, the next time or this.
-        self.cooldown = seconds("cooldown", policy.cooldown)
+        self._cooldown = seconds("cooldown", policy.cooldown)
         self.state: BreakerState = CLOSED
         #: While open: when a probe may be made.
         self.until = 0.0
@@ -53,14 +53,14 @@ class Breaker:
         self._failures = 0
         if self.state != CLOSED:
             self._move(CLOSED)
-            self.cooldown = seconds("cooldown", self._policy.cooldown)
+            self._cooldown = seconds("cooldown", self._policy.cooldown)
 
     def failure(self, now: float, turn: int) -> None:
         """An attempt that began in ``turn`` failed in a way that another may not."""
         if turn != self.turn:
             return
         if self.state == HALF_OPEN:
-            self.cooldown = min(self.cooldown * 2, seconds("maximum", self._policy.maximum))
+            self._cooldown = min(self._cooldown * 2, seconds("maximum", self._policy.maximum))
             self._open(now)
         elif self.state == CLOSED:
             self._failures += 1
@@ -74,15 +74,27 @@ class Breaker:
             self._move(OPEN)
             self.until = now
 
-    def reopen(self, cooldown: float, until: float) -> None:
-        """Be open until ``until``, as another breaker of the same endpoint was."""
-        self.cooldown = cooldown
-        self.until = until
+    def saved(self, now: float, wall: float) -> dict[str, float] | None:
+        """What must not be forgotten over a restart: JSON; ``None`` while it is closed.
+
+        Args:
+            now: the moment on the breaker's clock.
+            wall: the same moment, seconds since the Unix epoch.
+        """
+        if self.state == CLOSED:
+            return None
+        wait = self.until - now if self.state == OPEN else 0.0
+        return {"cooldown": self._cooldown, "until": wall + wait}
+
+    def restore(self, saved: Mapping[str, float], now: float, wall: float) -> None:
+        """Be as open as the breaker was that ``saved`` is of."""
+        self._cooldown = saved["cooldown"]
+        self.until = now + saved["until"] - wall
         self._move(OPEN)
 
     def _open(self, now: float) -> None:
         self._move(OPEN)
-        self.until = now + self.cooldown
+        self.until = now + self._cooldown
 
     def _move(self, state: BreakerState) -> None:
         self.state = state

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Final
 
 from relaybox_hooks.dispatch.aside import Aside, Entry
-from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, BreakerState
+from relaybox_hooks.dispatch.breaker import BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
 from relaybox_hooks.dispatch.deadlines import Worker
 from relaybox_hooks.dispatch.hub import Keeping, RemoteHub
@@ -53,6 +53,7 @@ class DurableLane(WebhookLane):
         "_behind",
         "_doomed",
         "_floor",
+        "_gone",
         "_keeper",
         "_loaded",
         "_missed",
@@ -74,6 +75,8 @@ class DurableLane(WebhookLane):
         self._aside = Aside(hub, self._read_on)
         self._again = Alarm(hub, self._read_on)
         self._loaded: dict[int, Delivery] = {}
+        #: What has left the memory since the journal was asked: its answer may still hold it.
+        self._gone: set[int] = set()
         self._of_key: dict[str, int] = {}
         #: How many deliveries of one key may be in memory.
         self._share = max(1, settings.queue_size // 8)
@@ -94,7 +97,7 @@ class DurableLane(WebhookLane):
 
         Args:
             pending: how many deliveries.
-            breaker: what :attr:`saved_breaker` was.
+            breaker: what :meth:`saved_breaker` returned.
         """
         self.accepted += pending
         self.pending += pending
@@ -102,9 +105,7 @@ class DurableLane(WebhookLane):
         if self.ending is not None:
             self._doomed = self._keeper.journal.last_seq
         if breaker and self._breaker is not None:
-            clock = self.hub.clock
-            until = breaker["until"] - clock.time() + clock.monotonic()
-            self._breaker.reopen(breaker["cooldown"], until)
+            self._breaker.restore(breaker, self.hub.clock.monotonic(), self.hub.clock.time())
         if pending:
             self._fall_behind()
 
@@ -164,6 +165,8 @@ class DurableLane(WebhookLane):
     def _unload(self, delivery: Delivery) -> None:
         if self._loaded.pop(delivery.seq, None) is None:
             return
+        if self._reader is not None:
+            self._gone.add(delivery.seq)
         key = delivery.key
         if key is not None:
             self._of_key[key] -= 1
@@ -208,6 +211,7 @@ class DurableLane(WebhookLane):
     async def _read_next(self, room: int) -> None:
         """Read on in order."""
         self._missed = False
+        self._gone.clear()
         sweep, sweeping = self._sweeps, self._read < self._doomed
         limit = _SWEEP if sweeping else room
         rows = await self._keeper.journal.lease(
@@ -233,7 +237,7 @@ class DurableLane(WebhookLane):
     def _take(self, row: StoredDelivery) -> bool:
         """Take up a row that was read in order; false where it has to wait for room."""
         seq, due = row.seq, row.due - self.hub.clock.time()
-        here, doomed = seq in self._loaded, seq <= self._doomed
+        here, doomed = seq in self._loaded or seq in self._gone, seq <= self._doomed
         full = len(self._loaded) >= self.settings.queue_size
         if not here and not doomed and (full or self.ending is not None):
             return False
@@ -377,15 +381,10 @@ class DurableLane(WebhookLane):
         """The numbers of the deliveries in memory."""
         return self._loaded
 
-    @property
     def saved_breaker(self) -> dict[str, float] | None:
-        """What the breaker must not forget; ``None`` where it is closed or there is none."""
-        breaker = self._breaker
-        if breaker is None or breaker.state == CLOSED:
-            return None
-        clock = self.hub.clock
-        until = breaker.until if breaker.state == OPEN else clock.monotonic()
-        return {"cooldown": breaker.cooldown, "until": until - clock.monotonic() + clock.time()}
+        """What the breaker must not forget over a restart; ``None`` if there is nothing."""
+        breaker, clock = self._breaker, self.hub.clock
+        return None if breaker is None else breaker.saved(clock.monotonic(), clock.time())
 
 
 def _revived(row: StoredDelivery) -> Delivery:

@@ -144,7 +144,7 @@ class Keeper:
             return
         webhook = lane.webhook
         state: dict[str, Any] | None = None
-        disabled, breaker = lane.ending == "disabled", lane.saved_breaker
+        disabled, breaker = lane.ending == "disabled", lane.saved_breaker()
         if disabled or breaker:
             state = {"url": webhook.url, "disabled": disabled, "breaker": breaker}
         self.known[webhook.id] = KnownWebhook(self._hub.clock.time(), state)
