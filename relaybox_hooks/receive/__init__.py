@@ -1,9 +1,10 @@
 """Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say."""
 
+from relaybox_hooks.receive.handled import HandledEvents
 from relaybox_hooks.receive.verifier import (
     ReceivedEvent,
     WebhookVerifier,
     verify_webhook_signature,
 )
 
-__all__ = ["ReceivedEvent", "WebhookVerifier", "verify_webhook_signature"]
+__all__ = ["HandledEvents", "ReceivedEvent", "WebhookVerifier", "verify_webhook_signature"]
