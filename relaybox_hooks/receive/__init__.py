@@ -1,4 +1,8 @@
-"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say."""
+"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say.
+
+Front ends are imported by their own names, since each needs its framework:
+``relaybox_hooks.receive.aiohttp``, ``.asgi`` and ``.fastapi``.
+"""
 
 from relaybox_hooks.receive.handled import HandledEvents
 from relaybox_hooks.receive.verifier import (
