@@ -7,6 +7,7 @@ ever stalling a socket. See the README for a start.
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy
 from relaybox_hooks.dispatch.hooks import Hooks
+from relaybox_hooks.dispatch.hosting import HOOKS_KEY
 from relaybox_hooks.dispatch.letters import DeadLetter
 from relaybox_hooks.dispatch.observe import Attempt, Observer
 from relaybox_hooks.dispatch.stats import CloseReport, Receipt, Stats, TargetStats
@@ -36,6 +37,7 @@ from relaybox_hooks.wire.signing import generate_signing_key
 
 __all__ = [
     "EVENTS",
+    "HOOKS_KEY",
     "Attempt",
     "BreakerPolicy",
     "CloseReport",

@@ -2,7 +2,20 @@
 
 from typing import Any, Literal, assert_type
 
-from relaybox_hooks import EVENTS, Event, Hooks, Receipt, RetryPolicy, Session, Stats, User, Webhook
+from aiohttp import web
+
+from relaybox_hooks import (
+    EVENTS,
+    HOOKS_KEY,
+    Event,
+    Hooks,
+    Receipt,
+    RetryPolicy,
+    Session,
+    Stats,
+    User,
+    Webhook,
+)
 from relaybox_hooks.events import PresenceData, RoomData, RoomMessageData, RoomPublishData
 
 webhook = Webhook(
@@ -119,3 +132,10 @@ async def sell() -> None:
         await shop.emit("order:sent")
         await shop.emit("room:join", {"roomId": "chat:one"})
         shop.off(paid, "order:paid")
+
+
+# An aiohttp application knows what setup() has left in it.
+app = web.Application()
+hooks.setup(app)
+shop.setup(app)
+assert_type(app[HOOKS_KEY], Hooks)
