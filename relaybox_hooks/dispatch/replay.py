@@ -51,15 +51,14 @@ async def replay(
         if lane is None:
             skipped += 1
             continue
+        if kept.foreign(letter):
+            _count(letter, lane)
         with kept.claim(letter):
             outcome = await _attempt(lane, letter, hub)
         if outcome.verdict is Verdict.DELIVERED:
             delivered += 1
             kept.discard(letter, outcome)
-            if kept.foreign(letter):
-                lane.accepted += 1
-                lane.delivered += 1
-            elif not lane.revive(letter):
+            if not lane.revive(letter):
                 hub.totals.revive(dropped=letter.reason == "overflow")
         else:
             failed += 1
@@ -67,6 +66,15 @@ async def replay(
             if outcome.verdict is Verdict.GONE:
                 hub.endpoint_gone(lane.webhook)
     return ReplayReport(delivered, failed, skipped)
+
+
+def _count(letter: DeadLetter, lane: WebhookLane) -> None:
+    """Let ``lane`` answer for a letter that is from before the restart."""
+    lane.accepted += 1
+    if letter.reason == "overflow":
+        lane.dropped += 1
+    else:
+        lane.failed += 1
 
 
 async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:

@@ -195,7 +195,7 @@ async def test_hooks_with_another_key_are_told_at_once(receiver: Receiver) -> No
     async with Hooks([Webhook(receiver.url, ["room:*"], "another key")], logging=False) as hooks:
         await hooks.emit("room:join", {"roomId": "lobby"})
         await hooks.join()
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert letter.outcome is not None
     assert (letter.reason, letter.outcome.status) == ("rejected", 401)
 
