@@ -285,6 +285,8 @@ class Hooks(Records[CustomT_contra], Hosted):
         ending = await drain.wait(self.clock, timeout, rest)
         rest.cancel()
         await closing.cancel_workers(lanes)
+        if self.keeper is not None:
+            await self.keeper.flush()
         report = closing.account(lanes, before, ending)
         for lane in lanes:
             lane.stop()

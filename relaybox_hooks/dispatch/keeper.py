@@ -90,6 +90,13 @@ class Keeper:
         self._closing = True
         self.freed()
 
+    async def flush(self) -> None:
+        """Hand on what is on its way to the journal."""
+        try:
+            await self.journal.flush()
+        except JournalError as error:
+            logger.error("%s", error)
+
     async def aclose(self) -> None:
         """Write everything down and release the journal."""
         self._open = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -30,8 +30,8 @@ _RETRY: Final = Verdict.RETRY
 class WebhookLane(Lane[Delivery]):
     """Everything one webhook still owes, and the workers that deliver it.
 
-    Mutable state besides the counts: the backlog; deliveries held for a retry; workers and
-    their deadlines; the breaker; and an alarm each for its cool-down and for expiry.
+    Mutable state besides the counts: the backlog; what is held for a retry; workers and their
+    deadlines; the breaker; an alarm each for its cool-down and for expiry.
     """
 
     __slots__ = (
@@ -52,6 +52,8 @@ class WebhookLane(Lane[Delivery]):
     )
 
     hub: RemoteHub
+    #: Whether what is pushed later was emitted later.
+    _oldest_first: ClassVar[bool] = True
 
     def __init__(self, hub: RemoteHub, webhook: Webhook, settings: Settings) -> None:
         super().__init__(hub, settings.queue_size, settings.overflow)
@@ -387,10 +389,12 @@ class WebhookLane(Lane[Delivery]):
         for delivery in self._backlog:
             if delivery.state is State.BUSY:
                 continue
-            if now - delivery.envelope.time < self._max_age:
-                self._expires(delivery)
+            if now - delivery.envelope.time >= self._max_age:
+                expired.append(delivery)
+                continue
+            self._expires(delivery)
+            if self._oldest_first:
                 break
-            expired.append(delivery)
         for delivery in expired:
             self._give_up(delivery, "expired")
         if expired:

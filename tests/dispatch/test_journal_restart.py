@@ -332,3 +332,38 @@ async def test_hooks_with_a_journal_start_once() -> None:
     hooks: Hooks = Hooks(journal=MemoryJournal())
     await asyncio.gather(hooks.start(), hooks.start())
     await hooks.aclose()
+
+
+async def test_an_emit_that_was_on_its_way_at_closing_is_in_the_report(
+    opened: Opened, receiver: FaultReceiver, mood: Mood
+) -> None:
+    mood.fault = Hang()
+    async with opened(webhook_to(receiver)) as hooks:
+        await emit(hooks)
+        emission = asyncio.ensure_future(hooks.emit("room:join", {"roomId": "r"}))
+        await asyncio.sleep(0)
+        report = await soon(hooks.aclose(timeout=0))
+        assert (await emission).accepted == 1
+        assert report.left == 2
+
+
+async def test_too_old_it_is_given_up_on_although_younger_ones_were_read_first(
+    opened: Opened, receiver: FaultReceiver, mood: Mood, clock: VirtualClock
+) -> None:
+    """A key that is set aside comes back behind what is younger."""
+    watch = Watch()
+    webhook = webhook_to(receiver, retry=SLOWLY, queue_size=8, max_age=150, breaker=None)
+    async with opened(webhook, observers=[watch]) as hooks:
+        await emit(hooks, connectionId="old")
+        await failed(watch)
+        await clock.advance(90)
+        mood.fault = Hang()
+        for number in range(4):
+            await emit(hooks, connectionId=f"young-{number}")
+        await receiver.wait_for(5)
+        await clock.advance(10)
+        await receiver.wait_for(6)
+        await clock.advance(60)
+        await watch.until(lambda: len(watch.letters) >= 1)
+        assert watch.letters[0].reason == "expired"
+        assert hooks.stats().failed == 1
