@@ -27,6 +27,7 @@ from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
+from relaybox_hooks.wire.rotation import RotatingKey
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 USER_AGENT: Final = f"relaybox-hooks/{__version__}"
@@ -94,7 +95,7 @@ class Endpoint:
     ) -> None:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
         self._url = URL(webhook.url, encoded=webhook.url.isascii())
-        self._key = SigningKey(webhook.signing_key)
+        self._key = _key_of(webhook)
         self._retry = retry
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
@@ -157,6 +158,14 @@ class Endpoint:
                 response.close()
             else:
                 response.release()
+
+
+def _key_of(webhook: Webhook) -> SigningKey | RotatingKey:
+    """What signs bodies: chosen once, so that a webhook that rotates no key pays for none."""
+    key = SigningKey(webhook.signing_key)
+    if webhook.previous_key is None or webhook.rotate_at is None:
+        return key
+    return RotatingKey(SigningKey(webhook.previous_key), key, webhook.rotate_at)
 
 
 @lru_cache(maxsize=64)
