@@ -32,6 +32,7 @@ from relaybox_hooks.session import Session, User
 from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.signing import generate_signing_key
+from relaybox_hooks.wire.standard import generate_standard_secret
 
 __all__ = [
     "EVENTS",
@@ -69,5 +70,6 @@ __all__ = [
     "WebhookVerifier",
     "__version__",
     "generate_signing_key",
+    "generate_standard_secret",
     "verify_webhook_signature",
 ]
