@@ -29,6 +29,7 @@ from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.rotation import RotatingKey
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+from relaybox_hooks.wire.standard import prepared, standard_headers
 
 USER_AGENT: Final = f"relaybox-hooks/{__version__}"
 
@@ -85,6 +86,7 @@ class Endpoint:
         "_key",
         "_max_response",
         "_retry",
+        "_secrets",
         "_timeout",
         "_url",
         "deadline",
@@ -96,6 +98,9 @@ class Endpoint:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
         self._url = URL(webhook.url, encoded=webhook.url.isascii())
         self._key = _key_of(webhook)
+        standard = webhook.standard_webhooks
+        #: Of Standard Webhooks; none where the webhook does not sign by it.
+        self._secrets = tuple(prepared(standard).values()) if standard else None
         self._retry = retry
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
@@ -119,10 +124,13 @@ class Endpoint:
         Returns:
             The outcome, and the response if there is one, to be handed to :meth:`drain`.
         """
-        body = envelope.at(format_timestamp(time()))
+        now = time()
+        body = envelope.at(format_timestamp(now))
         headers = self._headers.copy()
         headers[WEBHOOK_ID_HEADER] = self._id
         headers[SIGNATURE_HEADER] = self._key.sign(body)
+        if self._secrets is not None:
+            headers.update(standard_headers(self._secrets, envelope.id, now, body))
         try:
             response = await session.post(
                 self._url,

@@ -25,6 +25,12 @@ from relaybox_hooks.targets.policies import (
     seconds,
 )
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+from relaybox_hooks.wire.standard import (
+    STANDARD_ID_HEADER,
+    STANDARD_SIGNATURE_HEADER,
+    STANDARD_TIMESTAMP_HEADER,
+    prepared,
+)
 
 #: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
 OrderBy: TypeAlias = Literal["connection", "room", "none"] | Callable[[Event], str | None]
@@ -48,8 +54,12 @@ _RESERVED: Final = frozenset(
         "upgrade",
     }
 )
+#: Those of Standard Webhooks: free for anyone's use at a webhook that does not sign by it.
+_STANDARD: Final = frozenset(
+    {STANDARD_ID_HEADER, STANDARD_TIMESTAMP_HEADER, STANDARD_SIGNATURE_HEADER}
+)
 #: Options whose value no repr shows.
-_SECRETS: Final = ("previous_key",)
+_SECRETS: Final = ("previous_key", "standard_webhooks")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 §5.5, without obs-text
 _USER_INFO: Final = re.compile(r"[^/?#]*//[^/?#]*@")
@@ -67,6 +77,8 @@ class Webhook:
         previous_key: what they are signed with before ``rotate_at``.
         rotate_at: the moment (aware) from which ``signing_key`` signs, retries and replays
             included; comes with ``previous_key`` or not at all.
+        standard_webhooks: a secret, or several during a rotation (``whsec_...``): requests
+            carry the headers of Standard Webhooks too, with a signature by each of them.
         id: sent as ``X-Relaybox-Webhook-Id``; by default a UUID derived from URL and name, so
             that it is the same after a restart.
         name: for logs and figures.
@@ -93,6 +105,9 @@ class Webhook:
     signing_key: str = field(repr=False)
     previous_key: str | None = field(default=None, kw_only=True)
     rotate_at: datetime | None = field(default=None, kw_only=True)
+    standard_webhooks: str | tuple[str, ...] | Iterable[str] | None = field(
+        default=None, kw_only=True
+    )
     id: str = field(default="", kw_only=True)
     name: str = field(default="", kw_only=True)
     enabled: bool = field(default=True, kw_only=True)
@@ -115,8 +130,11 @@ class Webhook:
         SigningKey(self.signing_key)
         if self.previous_key is not None or self.rotate_at is not None:
             set_(self, "rotate_at", _checked_rotation(self.previous_key, self.rotate_at))
+        if self.standard_webhooks is not None:
+            set_(self, "standard_webhooks", tuple(prepared(self.standard_webhooks)))
         set_(self, "events", _checked_events(self.events))
-        set_(self, "headers", MappingProxyType(_checked_headers(self.headers)))
+        reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
+        set_(self, "headers", MappingProxyType(_checked_headers(self.headers, reserved)))
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
         if not isinstance(self.enabled, bool):
@@ -222,14 +240,14 @@ def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> d
     return moment("Webhook.rotate_at", rotate_at)
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _checked_headers(headers: Mapping[str, str], reserved: frozenset[str]) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise ConfigError("Webhook.headers", "***", "give a mapping of names to values")
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ConfigError("Webhook.headers", name, "not a header name (RFC 9110 §5.6.2)")
-        if name.lower() in _RESERVED:
+        if name.lower() in reserved:
             raise ConfigError("Webhook.headers", name, "the protocol sets this header itself")
         if name.lower() in seen:
             raise ConfigError("Webhook.headers", name, "given twice")

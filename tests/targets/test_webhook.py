@@ -19,10 +19,12 @@ from relaybox_hooks import (
     RetryPolicy,
     Timeouts,
     Webhook,
+    generate_standard_secret,
 )
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 URL = "https://example.com/hook"
+SECRET, OLD_SECRET = generate_standard_secret(), generate_standard_secret()
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BEHIND = timezone(timedelta(hours=-7))
 
@@ -68,6 +70,10 @@ def webhook(**options: Any) -> Webhook:
             {"previous_key": "old", "rotate_at": datetime.max.replace(tzinfo=BEHIND)},
             "Webhook.rotate_at=datetime.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dateti",
         ),
+        ({"standard_webhooks": "whsec_c2hvcnQ="}, "standard_webhooks='***': give secrets of the"),
+        ({"standard_webhooks": [SECRET, None]}, "standard_webhooks='***': give secrets of the"),
+        ({"standard_webhooks": []}, "standard_webhooks='***': give secrets of the form 'whsec_'"),
+        ({"standard_webhooks": ""}, "standard_webhooks='***': give secrets of the form 'whsec_'"),
         ({"id": "a\r\nb"}, r"Webhook.id='a\r\nb': give printable ASCII: it is sent in a header"),
         ({"id": "ä"}, "Webhook.id='ä': give printable ASCII: it is sent in a header"),
         ({"id": 5}, "Webhook.id=5: give printable ASCII: it is sent in a header"),
@@ -119,6 +125,14 @@ def test_headers_of_the_protocol_and_of_http_cannot_be_overridden(name: str) -> 
     with pytest.raises(ConfigError, match="the protocol sets this header itself") as caught:
         webhook(headers={name: "x"})
     assert caught.value.value == name
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE"])
+def test_headers_of_standard_webhooks_are_taken_where_it_is_on(name: str) -> None:
+    with pytest.raises(ConfigError, match="the protocol sets this header itself") as caught:
+        webhook(headers={name: "x"}, standard_webhooks=SECRET)
+    assert caught.value.value == name
+    assert webhook(headers={name: "x"}).headers == {name: "x"}
 
 
 @pytest.mark.parametrize(
@@ -211,10 +225,19 @@ def test_which_key_signs_when() -> None:
     assert webhook().key_at(0) == KEY
 
 
-def test_the_previous_key_is_masked_too() -> None:
-    made = webhook(previous_key="hunter2", rotate_at=MOMENT)
+def test_one_secret_or_several_of_standard_webhooks_are_kept_in_their_order() -> None:
+    assert webhook(standard_webhooks=SECRET).standard_webhooks == (SECRET,)
+    several = webhook(standard_webhooks=iter([OLD_SECRET, SECRET]))
+    assert several.standard_webhooks == (OLD_SECRET, SECRET)
+    assert len({several, replace(several, enabled=True)}) == 1
+
+
+def test_further_keys_are_masked_too() -> None:
+    made = webhook(previous_key="hunter2", rotate_at=MOMENT, standard_webhooks=[SECRET, OLD_SECRET])
     assert "signing_key='***', previous_key='***', rotate_at=datetime.datetime(2026" in repr(made)
+    assert "standard_webhooks='***'" in repr(made)
     assert "hunter2" not in repr(made)
+    assert "whsec_" not in repr(made)
 
 
 def test_the_key_is_masked_wherever_a_webhook_is_shown() -> None:

@@ -13,6 +13,7 @@ webhook = Webhook(
     name="crm",
     previous_key="5b51ad4afc374e5c9d4a8e1f30a39c1e",
     rotate_at=datetime(2026, 3, 1, tzinfo=UTC),
+    standard_webhooks=["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
     headers={"X-Tenant": "acme"},
     order_by=lambda event: event.session.client_id,
     retry=RetryPolicy(attempts=3, statuses=[500, 503]),
