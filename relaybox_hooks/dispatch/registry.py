@@ -244,15 +244,13 @@ class Registry(Intake[CustomT_contra]):
             ConfigError: a key that cannot be used, or a moment without a time zone.
         """
         lane = self._lane_of(webhook_id)
-        # Before start() there may be no clock yet; the one to come keeps this time too.
-        now = self.clock.time() if hasattr(self, "clock") else time.time()
-        until = None if at is None else moment("at", at)
-        if until is None or until.timestamp() <= now:
-            new = replace(lane.webhook, signing_key=new_key, previous_key=None, rotate_at=None)
-        else:
-            old = lane.webhook.key_at(now)
-            new = replace(lane.webhook, signing_key=new_key, previous_key=old, rotate_at=until)
-        lane.renew(new)
+        old_key = None
+        if at is not None:
+            at = moment("at", at)
+            # Before start() there may be no clock yet; the one to come keeps this time too.
+            now = self.clock.time() if hasattr(self, "clock") else time.time()
+            old_key = lane.webhook.key_at(now)
+        lane.renew(replace(lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at))
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:
         return dict.fromkeys(
