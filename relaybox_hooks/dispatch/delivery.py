@@ -29,7 +29,7 @@ from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.rotation import RotatingKey
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from relaybox_hooks.wire.standard import prepared, standard_headers
+from relaybox_hooks.wire.standard import StandardSecret, standard_headers
 
 USER_AGENT: Final = f"relaybox-hooks/{__version__}"
 
@@ -98,9 +98,9 @@ class Endpoint:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
         self._url = URL(webhook.url, encoded=webhook.url.isascii())
         self._key = _key_of(webhook)
-        standard = webhook.standard_webhooks
+        secrets = webhook.standard_webhooks
         #: Of Standard Webhooks; none where the webhook does not sign by it.
-        self._secrets = tuple(prepared(standard).values()) if standard else None
+        self._secrets = tuple(map(StandardSecret, secrets)) if secrets else None
         self._retry = retry
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
@@ -108,6 +108,10 @@ class Endpoint:
         self._timeout = _connect_timeout(timeouts.connect)
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
+
+    def rekey(self, webhook: Webhook) -> None:
+        """Sign with the keys of ``webhook`` from the next attempt on."""
+        self._key = _key_of(webhook)
 
     async def send(
         self, session: ClientSession, envelope: Envelope, time: Callable[[], float]

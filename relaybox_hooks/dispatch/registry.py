@@ -250,7 +250,10 @@ class Registry(Intake[CustomT_contra]):
             # Before start() there may be no clock yet; the one to come keeps this time too.
             now = self.clock.time() if hasattr(self, "clock") else time.time()
             old_key = lane.webhook.key_at(now)
-        lane.renew(replace(lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at))
+        lane.webhook = replace(
+            lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at
+        )
+        lane.endpoint.rekey(lane.webhook)
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:
         return dict.fromkeys(

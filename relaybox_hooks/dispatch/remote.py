@@ -87,11 +87,6 @@ class WebhookLane(Lane[Delivery]):
             )
         return self._endpoint
 
-    def renew(self, webhook: Webhook) -> None:
-        """Make every attempt from now on as ``webhook`` says; those in flight stay as they are."""
-        self.webhook = webhook
-        self._endpoint = None
-
     # Taking in and dropping
 
     def put(self, item: Delivery) -> None:

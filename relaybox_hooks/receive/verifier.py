@@ -29,8 +29,9 @@ from relaybox_hooks.wire.standard import (
     STANDARD_ID_HEADER,
     STANDARD_SIGNATURE_HEADER,
     STANDARD_TIMESTAMP_HEADER,
+    StandardSecret,
+    listed,
     matching_secret,
-    prepared,
     signed_content,
 )
 
@@ -98,13 +99,14 @@ class ReceivedEvent(Event[Any]):
         *,
         webhook_id: str,
         duplicate: bool,
-        key_indexes: dict[Scheme, int],
+        key_index: int,
+        key_indexes: dict[Scheme, int] | None = None,
     ) -> None:
         super().__init__(id, name, data, session, time)
         self.webhook_id = webhook_id
         self.duplicate = duplicate
-        self.key_index = next(iter(key_indexes.values()))
-        self.key_indexes = key_indexes
+        self.key_index = key_index
+        self.key_indexes: dict[Scheme, int] = key_indexes or {"relaybox": key_index}
 
 
 class _Proof(NamedTuple):
@@ -175,8 +177,8 @@ class WebhookVerifier:
         if tolerance is not None and not 0 < tolerance < math.inf:
             raise ConfigError("tolerance", tolerance, "pass positive seconds, or None to not check")
         self._keys = tuple(map(SigningKey, signing_keys))
-        standard = {} if standard_webhooks is None else prepared(standard_webhooks)
-        self._secrets = tuple(standard.values())
+        secrets = () if standard_webhooks is None else listed(standard_webhooks)
+        self._secrets = tuple(map(StandardSecret, secrets))
         self._tolerance = tolerance
         self._clock = clock
         self._replays = ReplayMemory(memory, math.inf if tolerance is None else tolerance)
@@ -238,6 +240,7 @@ class WebhookVerifier:
             signed,
             webhook_id=webhook_id,
             duplicate=duplicate,
+            key_index=next(iter(indexes.values())),
             key_indexes=indexes,
         )
 

@@ -29,7 +29,7 @@ from relaybox_hooks.wire.standard import (
     STANDARD_ID_HEADER,
     STANDARD_SIGNATURE_HEADER,
     STANDARD_TIMESTAMP_HEADER,
-    prepared,
+    listed,
 )
 
 #: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
@@ -131,7 +131,7 @@ class Webhook:
         if self.previous_key is not None or self.rotate_at is not None:
             set_(self, "rotate_at", _checked_rotation(self.previous_key, self.rotate_at))
         if self.standard_webhooks is not None:
-            set_(self, "standard_webhooks", tuple(prepared(self.standard_webhooks)))
+            set_(self, "standard_webhooks", listed(self.standard_webhooks))
         set_(self, "events", _checked_events(self.events))
         reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
         set_(self, "headers", MappingProxyType(_checked_headers(self.headers, reserved)))

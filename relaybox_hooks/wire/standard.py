@@ -54,19 +54,21 @@ class StandardSecret(Secret):
         return "v1," + b2a_base64(outer.digest(), newline=False).decode()
 
 
-def prepared(secrets: str | Iterable[str]) -> dict[str, StandardSecret]:
-    """One secret or several, each prepared once, in their order.
+def listed(secrets: str | Iterable[str]) -> tuple[str, ...]:
+    """One secret or several, in their order.
 
     Raises:
         ConfigError: there is none, or one that cannot be used.
     """
     try:
-        given = [secrets] if isinstance(secrets, str) else list(secrets)
+        given = (secrets,) if isinstance(secrets, str) else tuple(secrets)
     except TypeError:
-        given = []
+        given = ()
     if not given:
         raise _refusal()
-    return {secret: StandardSecret(secret) for secret in given}
+    for secret in given:
+        StandardSecret(secret)
+    return given
 
 
 def _decoded(secret: str) -> bytes:
