@@ -34,6 +34,7 @@ from relaybox_hooks.session import Session, User
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.signing import generate_signing_key
+from relaybox_hooks.wire.standard import generate_standard_secret
 
 __all__ = [
     "EVENTS",
@@ -74,5 +75,6 @@ __all__ = [
     "WebhookVerifier",
     "__version__",
     "generate_signing_key",
+    "generate_standard_secret",
     "verify_webhook_signature",
 ]
