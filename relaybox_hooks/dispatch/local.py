@@ -88,6 +88,7 @@ class SubscriberLane(Lane[Event]):
             in_flight=self.pending - len(self._queue),
             breaker=None,
             enabled=True,
+            oldest=self._queue[0]._time if self._queue else None,
         )
 
     def _start(self) -> None:

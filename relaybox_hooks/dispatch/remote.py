@@ -177,6 +177,7 @@ class WebhookLane(Lane[Delivery]):
                 timed.cancel()
 
     def stats(self) -> TargetStats:
+        oldest = next(iter(self._backlog), None)
         return TargetStats(
             name=self.webhook.name,
             kind="webhook",
@@ -189,6 +190,7 @@ class WebhookLane(Lane[Delivery]):
             in_flight=self._deadlines.in_flight,
             breaker=self._breaker.state if self._breaker else None,
             enabled=self.ending is None,
+            oldest=oldest.envelope.time if oldest else None,
         )
 
     # Workers
