@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -104,7 +104,11 @@ class Endpoint:
         self.deadline: float = timeouts.total  # type: ignore[assignment]
 
     async def send(
-        self, session: ClientSession, envelope: Envelope, time: Callable[[], float]
+        self,
+        session: ClientSession,
+        envelope: Envelope,
+        time: Callable[[], float],
+        extra: Mapping[str, str] | None = None,
     ) -> tuple[Outcome, ClientResponse | None]:
         """Post ``envelope``, signed at this moment. Never raises but for cancellation.
 
@@ -114,6 +118,8 @@ class Endpoint:
             session: the shared session.
             envelope: the encoded event.
             time: the wall clock, seconds since the Unix epoch.
+            extra: headers by lower-case name, for this attempt; one that the request has
+                already stays as it is.
 
         Returns:
             The outcome, and the response if there is one, to be handed to :meth:`drain`.
@@ -122,6 +128,9 @@ class Endpoint:
         headers = self._headers.copy()
         headers[WEBHOOK_ID_HEADER] = self._id
         headers[SIGNATURE_HEADER] = self._key.sign(body)
+        if extra:
+            taken = {name.lower() for name in headers}
+            headers |= {name: value for name, value in extra.items() if name not in taken}
         try:
             response = await session.post(
                 self._url,

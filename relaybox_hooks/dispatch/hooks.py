@@ -167,6 +167,8 @@ class Hooks(Registry[CustomT_contra]):
         self.context.run(current_lane.set, None)
         self._routes = self._router.routes
         self._state = "open"
+        if self.notifier.started:
+            self.notifier.tell(self.notifier.started, self.stats)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
         """Accept no more events, deliver what is pending, then cancel what is left.

@@ -243,13 +243,18 @@ class WebhookLane(Lane[Delivery]):
         return delivery
 
     async def _attempt(self, worker: Worker, delivery: Delivery) -> None:
-        hub, endpoint = self.hub, self.endpoint
+        hub, endpoint, envelope = self.hub, self.endpoint, delivery.envelope
+        extra = None
+        if hub.notifier.attempting:
+            extra = hub.notifier.headers(
+                self.webhook, envelope.id, envelope.name, delivery.attempts + 1
+            )
         worker.began = hub.clock.monotonic()
         worker.turn = self._breaker.turn if self._breaker else 0
         self._deadlines.begin(worker, worker.began + endpoint.deadline)
         outcome: Outcome | None = None
         try:
-            outcome, response = await endpoint.send(hub.session, delivery.envelope, hub.clock.time)
+            outcome, response = await endpoint.send(hub.session, envelope, hub.clock.time, extra)
             if response is None:
                 await asyncio.sleep(0)  # an address is refused without a pause, for all alike
             elif not (response.closed and response.content.at_eof()):  # most have no body
@@ -341,6 +346,7 @@ class WebhookLane(Lane[Delivery]):
             number=delivery.attempts,
             outcome=outcome,
             elapsed=self.hub.clock.monotonic() - worker.began,
+            age=max(0.0, self.hub.clock.time() - envelope.time),
             next_in=wait,
         )
         notifier.tell(notifier.attempted, attempt)

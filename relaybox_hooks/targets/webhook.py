@@ -106,7 +106,7 @@ class Webhook:
         _check_url(self.url)
         SigningKey(self.signing_key)
         set_(self, "events", _checked_events(self.events))
-        set_(self, "headers", MappingProxyType(_checked_headers(self.headers)))
+        set_(self, "headers", MappingProxyType(checked_headers("Webhook.headers", self.headers)))
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
         if not isinstance(self.enabled, bool):
@@ -191,20 +191,21 @@ def _checked_events(events: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def checked_headers(option: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """A copy of ``headers``; raise ConfigError unless they can go beside the protocol's own."""
     if not isinstance(headers, Mapping):
-        raise ConfigError("Webhook.headers", "***", "give a mapping of names to values")
+        raise ConfigError(option, "***", "give a mapping of names to values")
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError("Webhook.headers", name, "not a header name (RFC 9110 §5.6.2)")
+            raise ConfigError(option, name, "not a header name (RFC 9110 §5.6.2)")
         if name.lower() in _RESERVED:
-            raise ConfigError("Webhook.headers", name, "the protocol sets this header itself")
+            raise ConfigError(option, name, "the protocol sets this header itself")
         if name.lower() in seen:
-            raise ConfigError("Webhook.headers", name, "given twice")
+            raise ConfigError(option, name, "given twice")
         if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
             raise ConfigError(
-                "Webhook.headers",
+                option,
                 name,
                 "its value must be ASCII text without control characters (no CR or LF)",
             )
