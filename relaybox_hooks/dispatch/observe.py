@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from relaybox_hooks.dispatch.breaker import BreakerState
+from relaybox_hooks.dispatch.clock import Clock
 from relaybox_hooks.dispatch.letters import DeadLetter
-from relaybox_hooks.dispatch.retry import Outcome
+from relaybox_hooks.dispatch.retry import Outcome, Verdict
 from relaybox_hooks.dispatch.stats import CloseReport, Receipt, Stats
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
 from relaybox_hooks.targets.webhook import Webhook, checked_headers
+from relaybox_hooks.wire.envelope import Envelope
 
 logger: Final = logging.getLogger("relaybox_hooks")
 
+# Looking up an enum's member by name costs more than the decision that it is needed for.
+_DELIVERED: Final = Verdict.DELIVERED
 
 #: One method of each observer that overrides it.
 Listeners: TypeAlias = tuple[Callable[..., Any], ...]
@@ -35,6 +39,7 @@ class Attempt:
         elapsed: seconds from its start to its outcome.
         age: seconds from the event's emit to the outcome, by the wall clock.
         next_in: seconds until the next attempt is due, ``None`` where there will be none.
+        replayed: it sent a dead letter again.
     """
 
     webhook: Webhook
@@ -45,6 +50,7 @@ class Attempt:
     elapsed: float
     age: float
     next_in: float | None
+    replayed: bool = False
 
 
 class Observer:
@@ -175,6 +181,37 @@ class Notifier:
                 listener(*args)
             except Exception as error:
                 self._blame(listener, error)
+
+    def tell_attempt(
+        self,
+        clock: Clock,
+        webhook: Webhook,
+        envelope: Envelope,
+        number: int,
+        outcome: Outcome,
+        began: float,
+        next_in: float | None = None,
+        *,
+        replayed: bool = False,
+    ) -> None:
+        """Tell what an attempt came to that began at ``began``, monotonic."""
+        delivered = outcome.verdict is _DELIVERED
+        also = self.delivered if delivered else self.retried if next_in is not None else ()
+        if not (self.attempted or also):
+            return
+        attempt = Attempt(
+            webhook=webhook,
+            event_id=envelope.id,
+            event_name=envelope.name,
+            number=number,
+            outcome=outcome,
+            elapsed=clock.monotonic() - began,
+            age=max(0.0, clock.time() - envelope.time),
+            next_in=next_in,
+            replayed=replayed,
+        )
+        self.tell(self.attempted, attempt)
+        self.tell(also, attempt)
 
     def headers(self, webhook: Webhook, event_id: str, name: str, number: int) -> dict[str, str]:
         """Tell that an attempt begins; returns the headers that listeners give it, in lower case.

@@ -14,7 +14,6 @@ from relaybox_hooks.dispatch.held import Held
 from relaybox_hooks.dispatch.hub import RemoteHub
 from relaybox_hooks.dispatch.lane import Lane
 from relaybox_hooks.dispatch.letters import DeadLetter, Reason
-from relaybox_hooks.dispatch.observe import Attempt
 from relaybox_hooks.dispatch.order import Backlog, Delivery, State, key_function
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, next_delay
 from relaybox_hooks.dispatch.settings import Settings
@@ -279,7 +278,14 @@ class WebhookLane(Lane[Delivery]):
             self._breaker.abandon(self.hub.clock.monotonic(), worker.turn)
         if self._backlog.release(delivery):
             self._record(delivery, INTERRUPTED)
-            self._tell(worker, delivery, INTERRUPTED, None)
+            self.hub.notifier.tell_attempt(
+                self.hub.clock,
+                self.webhook,
+                delivery.envelope,
+                delivery.attempts,
+                INTERRUPTED,
+                worker.began,
+            )
 
     def _record(self, delivery: Delivery, outcome: Outcome) -> None:
         delivery.attempts += 1
@@ -297,7 +303,15 @@ class WebhookLane(Lane[Delivery]):
         wait = None
         if verdict is _RETRY and self.ending is None:
             wait = next_delay(outcome, delivery.attempts, self.settings.retry, self.hub.random)
-        self._tell(worker, delivery, outcome, wait)
+        self.hub.notifier.tell_attempt(
+            self.hub.clock,
+            self.webhook,
+            delivery.envelope,
+            delivery.attempts,
+            outcome,
+            worker.began,
+            wait,
+        )
         if verdict is _DELIVERED:
             self._backlog.remove(delivery)
             self.delivered += 1
@@ -329,28 +343,6 @@ class WebhookLane(Lane[Delivery]):
         if notifier.breaker_changed and self._breaker is not None:
             after = self._breaker.state
             notifier.tell(notifier.breaker_changed, self.webhook, before, after)
-
-    def _tell(
-        self, worker: Worker, delivery: Delivery, outcome: Outcome, wait: float | None
-    ) -> None:
-        notifier = self.hub.notifier
-        delivered = outcome.verdict is _DELIVERED
-        also = notifier.delivered if delivered else notifier.retried if wait is not None else ()
-        if not (notifier.attempted or also):
-            return
-        envelope = delivery.envelope
-        attempt = Attempt(
-            webhook=self.webhook,
-            event_id=envelope.id,
-            event_name=envelope.name,
-            number=delivery.attempts,
-            outcome=outcome,
-            elapsed=self.hub.clock.monotonic() - worker.began,
-            age=max(0.0, self.hub.clock.time() - envelope.time),
-            next_in=wait,
-        )
-        notifier.tell(notifier.attempted, attempt)
-        notifier.tell(also, attempt)
 
     def _hold(self, delivery: Delivery, wait: float) -> None:
         self._backlog.hold(delivery)

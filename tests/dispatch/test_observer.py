@@ -21,7 +21,7 @@ from relaybox_hooks import (
     Timeouts,
     Webhook,
 )
-from relaybox_hooks.dispatch import remote
+from relaybox_hooks.dispatch import observe
 from relaybox_hooks.dispatch.observe import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
@@ -213,7 +213,7 @@ async def test_no_attempt_is_described_for_nobody(
     def refuse(**details: object) -> None:
         raise AssertionError("nobody wants to know")
 
-    monkeypatch.setattr(remote, "Attempt", refuse)
+    monkeypatch.setattr(observe, "Attempt", refuse)
     async with dispatcher(webhook_to(receiver), logging=False) as hooks:
         await emit(hooks)
         await soon(hooks.join())

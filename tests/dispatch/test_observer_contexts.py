@@ -235,6 +235,17 @@ async def test_an_attempt_ends_in_the_context_in_which_it_began() -> None:
     assert spans.ended == [True] * 5
 
 
+async def test_a_replayed_letter_is_given_headers_too() -> None:
+    stamp = Stamp({"x-trace": "1"})
+    async with FaultReceiver([Answer(404), Answer()]) as receiver:
+        async with dispatcher(webhook_to(receiver), observers=[stamp]) as hooks:
+            await emit(hooks)
+            await soon(hooks.join())
+            assert await soon(hooks.replay()) == (1, 0, 0)
+        assert [each.headers["X-Trace"] for each in receiver.requests] == ["1", "1"]
+    assert stamp.numbers == [1, 2]
+
+
 # Subscribers
 
 
