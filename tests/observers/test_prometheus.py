@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,12 +53,6 @@ class Scrapes:
 @pytest.fixture
 def scrapes() -> Scrapes:
     return Scrapes()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 async def emit(hooks: Hooks[Any], times: int = 1) -> None:
