@@ -26,9 +26,12 @@ def _sockets() -> set[str]:
     return found
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_collections() -> Iterator[None]:
-    """Take what was imported out of the collections that the fixture below makes."""
+    """Take what is there already out of the collections that the fixture below makes.
+
+    With each module of tests there is more of it, and each test makes a collection.
+    """
     gc.collect()
     gc.freeze()
     yield
