@@ -83,7 +83,7 @@ def _messages(body: bytes, canonical: bytes) -> Iterator[tuple[bytes, str]]:
 def _said(number: int, how: str, what: str, signature: str) -> str:
     """A sentence about what was found to fit."""
     under = f" under key {number}" if number else ""
-    steps = " and ".join(filter(None, (how, what)))
+    steps = ", and ".join(filter(None, (how, what)))
     if not steps:
         return f"it fits{under}, but is written {signature!r}: write 64 lower-case hex digits"
     return f"it fits{under} if {steps}"

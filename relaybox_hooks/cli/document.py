@@ -34,17 +34,15 @@ class Document:
     def __init__(self, path: str, *, missing_ok: bool = False) -> None:
         self.path = path
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            self._tables = tomlkit.parse(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             if not missing_ok:
                 raise ConfigFileError(
                     path, "", "", ": no such file; `relaybox-hooks webhook create` begins one"
                 ) from None
-            text = ""
+            self._tables = tomlkit.document()
         except OSError as error:
             raise ConfigFileError(path, "", "", f": {error.strerror}") from None
-        try:
-            self._tables = tomlkit.parse(text)
         except (TOMLKitError, ValueError) as error:
             raise ConfigFileError(path, "", "", f": this is not TOML: {error}") from None
 
@@ -79,9 +77,20 @@ class Document:
         self._tables = tomlkit.parse(before + tomlkit.dumps(addition))
 
     def remove(self, name: str) -> None:
-        """Take the table of a webhook out, with what is written in it."""
+        """Take the table of a webhook out, with the comments in it."""
         self.webhook(name)
+        before = self._lines()
         del self.webhooks[name]
+        after = self._lines()
+        # To tomlkit, a table goes on up to the next one; what stands before that is its own.
+        start = next((n for n, (a, b) in enumerate(zip(before, after)) if a != b), len(after))  # noqa: B905
+        end = start + len(before) - len(after)
+        if before[:start] + before[end:] == after:
+            after[start:start] = _epilogue(before[start:end])
+            self._tables = tomlkit.parse("".join(after))
+
+    def _lines(self) -> list[str]:
+        return tomlkit.dumps(self._tables).splitlines(keepends=True)
 
     def read(self) -> Configuration:
         """What the file would say now. What it refers to in the environment is not looked up:
@@ -111,6 +120,19 @@ class Document:
             os.replace(file.name, target)
         except OSError as error:
             raise ConfigFileError(self.path, "", "", f": {error.strerror}") from None
+
+
+def _epilogue(lines: list[str]) -> list[str]:
+    """The comments at the end of a table that a blank line sets off from it."""
+    last = max(n for n, line in enumerate(lines) if line.strip() and not _is_comment(line))
+    rest = lines[last + 1 :]
+    blank = next((n for n, line in enumerate(rest) if not line.strip()), len(rest))
+    first = next((n for n in range(blank, len(rest)) if _is_comment(rest[n])), len(rest))
+    return rest[first:]
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
 
 
 def inline(values: Mapping[str, Any]) -> Any:
