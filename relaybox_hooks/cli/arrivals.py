@@ -10,12 +10,11 @@ from rich.text import Text
 
 from relaybox_hooks.cli.console import clock, iso, payload, printable, shortened
 from relaybox_hooks.errors import MalformedBodyError, MissingHeaderError, VerificationError
-from relaybox_hooks.events import EVENTS
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier
 from relaybox_hooks.testing import Answer, ReceivedRequest
 
-#: As wide as the longest name of the protocol's events.
-EVENT_COLUMNS: Final = max(map(len, EVENTS))
+#: As wide as the names of the protocol's events are, but for one.
+EVENT_COLUMNS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,17 @@ class Arrival:
         return Answer(status, body=f"{self.verdict}\n".encode())
 
     def line(self, answer: str) -> Text:
-        """One line for people. Of a request that is not verified nothing is shown but its path:
-        what the rest of it says may be anybody's word."""
+        """One line for people; a duplicate is verified, too.
+
+        Of a request that is not verified nothing is shown but its path: what the rest of it
+        says may be anybody's word.
+        """
         parts: list[tuple[str, str]] = [(f"{clock(self.time)}  ", "dim")]
         if isinstance(self.verdict, VerificationError):
             target = printable(f"{self.request.method} {self.request.path}")
             reason = printable(f"{type(self.verdict).__name__}: {self.verdict}")
             parts += [
-                (f"{'REFUSED':<9} ", "bold red"),
+                ("REFUSED   ", "bold red"),
                 (f"→ {answer}  ", ""),
                 (f"{target}  ", "dim"),
                 (reason, "red"),
@@ -76,16 +78,17 @@ class Arrival:
         event = self.verdict
         session = event.session
         parts += [
-            (f"{'verified':<9} ", "green"),
+            (
+                "duplicate " if event.duplicate else "verified  ",
+                "yellow" if event.duplicate else "green",
+            ),
             (f"→ {answer}  ", ""),
             (f"{printable(event.name):<{EVENT_COLUMNS}}  ", "bold"),
-            (printable(event.id), ""),
+            (f"{printable(event.id)}  ", ""),
         ]
         for value in (session.client_id, session.connection_id):
-            parts.append((f"  {printable(value or '-')}", ""))
-        parts.append((f"  webhook {printable(shortened(event.webhook_id))}", "dim"))
-        if event.duplicate:
-            parts.append(("  duplicate", "yellow"))
+            parts.append((f"{printable(value or '-')}  ", ""))
+        parts.append((f"webhook {printable(shortened(event.webhook_id))}", "dim"))
         return Text.assemble(*parts)
 
     def payload(self) -> Text:

@@ -8,7 +8,7 @@ import time
 import typer
 
 from relaybox_hooks.cli.arrivals import EVENT_COLUMNS, Arrival
-from relaybox_hooks.cli.console import clock, duration, say, several
+from relaybox_hooks.cli.console import clock, duration, say
 from relaybox_hooks.cli.faults import GOOD, Misbehaviour
 from relaybox_hooks.cli.inputs import examples
 from relaybox_hooks.cli.samples import DATA, session_for
@@ -56,6 +56,7 @@ async def _play() -> bool:
             ],
             observers=[server],
             logging=False,
+            close_timeout=0,
         )
         hooks.add_subscriber("*", server.notice, name="local function")
         say(
@@ -65,8 +66,7 @@ async def _play() -> bool:
         async with asyncio.timeout(_TIME_LIMIT), hooks:
             receipts = [await hooks.emit(name, DATA[name], session_for(name)) for name in EVENTS]
             accepted = sum(receipt.accepted for receipt in receipts)
-            said = f"{several(len(receipts), 'event')}, {accepted} deliveries accepted"
-            _tell("emitted", "cyan", said)
+            _tell("emitted", "cyan", f"{len(receipts)} events, accepted {accepted} times")
             await hooks.join()
             stats = hooks.stats()
     say("")

@@ -59,8 +59,8 @@ class Forwarder:
         tell: told of what came of each.
     """
 
-    def __init__(self, url: str, tell: Callable[[Forwarded], None]) -> None:
-        self._url = URL(url, encoded=url.isascii())
+    def __init__(self, url: URL, tell: Callable[[Forwarded], None]) -> None:
+        self._url = url
         self._tell = tell
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Final
 
 import typer
+from yarl import URL
 
 from relaybox_hooks.cli.arrivals import Arrival
 from relaybox_hooks.cli.console import clock, duration, printable, say, say_indented, say_json
@@ -86,8 +87,10 @@ def listen(
     """Receive webhooks: verify and show each one.
 
     A request that holds is answered 204, another one 401 or 400, unless the options say
-    otherwise. Without a key one is made up and shown. Ctrl-C ends it.
+    otherwise; a duplicate is one whose event was accepted before. Without a key one is made
+    up and shown. Ctrl-C ends it.
     """
+    target = None if forward_to is None else _target(forward_to)
     found = signing_keys(keys)
     made = None if found else generate_signing_key()
     listener = _Listener(
@@ -99,7 +102,7 @@ def listen(
     try:
         # A loop with add_reader, which the receiver needs, on every system.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-            runner.run(listener.run(host, port, made, forward_to, max_requests))
+            runner.run(listener.run(host, port, made, target, max_requests))
     except KeyboardInterrupt:
         return
     raise typer.Exit(1 if listener.refused else 0)
@@ -130,14 +133,14 @@ class _Listener:
         host: str,
         port: int,
         made_key: str | None,
-        forward_to: str | None,
+        target: URL | None,
         max_requests: int | None,
     ) -> None:
         """Serve until ``max_requests`` are over, or for ever."""
         self._receiver = FaultReceiver(self._meet, host=host, port=port)
         async with AsyncExitStack() as stack:
-            if forward_to is not None:
-                self._forwarder = Forwarder(forward_to, self._show_forwarded)
+            if target is not None:
+                self._forwarder = Forwarder(target, self._show_forwarded)
                 await stack.enter_async_context(self._forwarder)
             try:
                 await stack.enter_async_context(self._receiver)
@@ -179,9 +182,9 @@ class _Listener:
         if self._as_json:
             say_json({"type": "listening", "url": url, "made_key": made_key})
             return
-        say("receiving at ", (url, "bold"), "  (Ctrl-C ends it)")
+        say("receiving at ", (f"{url}  ", "bold"), "(Ctrl-C ends it)")
         if made_key is not None:
-            say("signing key ", (made_key, "bold"), "  (made up for now: no --key was given)")
+            say("signing key ", (f"{made_key}  ", "bold"), "(made up for now: no --key was given)")
 
     def _show(self, arrival: Arrival, answer: str) -> None:
         if self._as_json:
@@ -210,9 +213,22 @@ class _Listener:
             (f"{clock(time.time())}  ", "dim"),
             (f"{'forwarded':<9} ", "cyan"),
             "→ ",
-            (what, "" if good else "red"),
-            f"  {duration(forwarded.elapsed)}  event {which}",
+            (f"{what}  ", "" if good else "red"),
+            f"{duration(forwarded.elapsed)}  event {which}",
         )
+
+
+def _target(text: str) -> URL:
+    """Where requests are passed on to."""
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise typer.BadParameter(
+            f"{text!r}: give an http:// or https:// URL with a host", param_hint="--forward-to"
+        )
+    return url
 
 
 def _in_words(error: OSError, host: str, port: int) -> str:

@@ -105,11 +105,15 @@ async def _send(webhook: Webhook, event: str, data: Any, session: Any, *, custom
     """Whether it was delivered."""
     teller = _Teller()
     hooks = Hooks[str](
-        [webhook], custom_events=[event] if custom else [], observers=[teller], logging=False
+        [webhook],
+        custom_events=[event] if custom else [],
+        observers=[teller],
+        logging=False,
+        close_timeout=0,  # what Ctrl-C interrupts is over
     )
     async with hooks:
         receipt = await hooks.emit(event, data, session)
-        say((event, "bold"), f"  event {receipt.event_id}  to {printable(webhook.shown_url)}")
+        say((f"{event}  ", "bold"), f"event {receipt.event_id}  to {printable(webhook.shown_url)}")
         await hooks.join()
     return teller.delivered_one
 
@@ -131,8 +135,8 @@ class _Teller(Observer):
             then = (f"next try in {duration(attempt.next_in)}", "yellow")
         say(
             f"attempt {attempt.number}  ",
-            (printable(str(outcome)), "" if delivered else "red"),
-            f"  {duration(attempt.elapsed)}  ",
+            (f"{printable(str(outcome))}  ", "" if delivered else "red"),
+            f"{duration(attempt.elapsed)}  ",
             then,
         )
 

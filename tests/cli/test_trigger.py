@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import pytest
 
 from relaybox_hooks import WebhookVerifier
 from relaybox_hooks.cli.samples import DATA, session_for
-from relaybox_hooks.testing import Answer, FaultReceiver, Redirect, ResetAfterRead
+from relaybox_hooks.testing import Answer, FaultReceiver, Hang, Redirect, ResetAfterRead
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Listen, Run
+    from tests.cli.conftest import Call, Listen, Run, Start
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
@@ -92,6 +93,14 @@ async def test_what_is_not_delivered_is_a_no(run: Run) -> None:
     assert exhausted[1][2] == "not delivered: exhausted after 2 attempts"
     assert "ConnectionRefusedError" in unreachable[1][0]
     assert hung[1][0].startswith("attempt 1  TimeoutError: no response in time  ")
+
+
+async def test_ctrl_c_ends_it(start: Start) -> None:
+    async with FaultReceiver(Hang()) as receiver:
+        program = await start("trigger", "room:join", "--key", KEY, "--url", receiver.url)
+        await receiver.wait_for(1)
+        ended = await program.ends(SIGINT)
+    assert (ended.code, ended.errors) == (130, "")
 
 
 async def test_a_query_that_may_hold_a_token_is_not_shown(run: Run) -> None:
