@@ -34,7 +34,7 @@ class Document:
     def __init__(self, path: str, *, missing_ok: bool = False) -> None:
         self.path = path
         try:
-            self._tables = tomlkit.parse(Path(path).read_text(encoding="utf-8"))
+            self._tables = tomlkit.parse(Path(path).read_bytes().decode())
         except FileNotFoundError:
             if not missing_ok:
                 raise ConfigFileError(

@@ -56,6 +56,15 @@ def test_what_is_not_edited_stays_as_it_is(file: Path) -> None:
     ).replace("example/webhook", "example/v2")
 
 
+def test_ends_of_lines_stay_as_they_are(file: Path) -> None:
+    file.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    document = Document(str(file))
+    put(document.webhook("crm"), "retry.attempts=9")
+    document.save()
+    edited = TEXT.replace("attempts = 8 ", "attempts = 9 ")
+    assert file.read_bytes() == edited.replace("\n", "\r\n").encode()
+
+
 def test_a_webhook_is_added_at_the_end(file: Path) -> None:
     document = Document(str(file))
     document.add("new", tomlkit.item({"url": "http://h/", "events": ["*"], "signing_key": "k"}))
