@@ -131,7 +131,7 @@ async def _emit_to_the_dead(death: Death, url: str, breaker: bool, emits: int) -
             points.append(number)
             levels.append(resident())
     seconds = time.perf_counter() - began
-    stats, letters = hooks.stats(), len(hooks.dead_letters())
+    stats, letters = hooks.stats(), len(await hooks.dead_letters())
     await hooks.aclose(0)
     return Dead(
         name=f"{death}, {'' if breaker else 'no '}breaker",

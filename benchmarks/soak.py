@@ -159,7 +159,7 @@ class Server:
         self.emitted += 1
         self.handed += receipt.accepted + receipt.dropped
 
-    def sample(self, seconds: float, tasks: float) -> Sample:
+    async def sample(self, seconds: float, tasks: float) -> Sample:
         """What is there now."""
         stats = self.hooks.stats()
         settled = stats.delivered + stats.failed + stats.dropped
@@ -171,7 +171,7 @@ class Server:
             len(os.listdir("/proc/self/fd")),
             stats.pending,
             stats.delivered,
-            len(self.hooks.dead_letters()),
+            len(await self.hooks.dead_letters()),
         )
 
 
@@ -214,7 +214,7 @@ async def _emit_steadily(server: Server, seconds: float) -> list[Sample]:
         if number % max(1, round(_RATE * seconds / _SAMPLES)) == 0:
             server.ask_receiver()
             gc.collect()
-            samples.append(server.sample(number / _RATE, mean(tasks)))
+            samples.append(await server.sample(number / _RATE, mean(tasks)))
             tasks.clear()
     return samples
 

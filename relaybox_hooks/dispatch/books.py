@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from relaybox_hooks.dispatch.lane import Lane
-from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
+from relaybox_hooks.dispatch.letters import DeadLetter, Letters, Morgue
 from relaybox_hooks.dispatch.observe import Notifier
 from relaybox_hooks.dispatch.stats import Totals
 
@@ -16,7 +16,7 @@ class Books:
 
     Attributes:
         outstanding: what all lanes have pending, together.
-        morgue: the dead letters.
+        letters: the dead letters, in memory or in the journal.
         totals: the counts of targets that were taken off and have settled everything.
     """
 
@@ -25,7 +25,7 @@ class Books:
     def __init__(self, notifier: Notifier, dead_letter_limit: int) -> None:
         self.notifier = notifier
         self.outstanding = 0
-        self.morgue = Morgue(dead_letter_limit)
+        self.letters: Letters = Morgue(dead_letter_limit)
         self.totals = Totals()
         #: Lanes that were taken off while they still had events.
         self._retired: set[Lane[Any]] = set()
@@ -42,7 +42,7 @@ class Books:
 
     def bury(self, letter: DeadLetter) -> None:
         """Keep a dead letter and tell the observers."""
-        self.morgue.add(letter)
+        self.letters.add(letter)
         if self.notifier.dead_lettered:
             self.notifier.tell(self.notifier.dead_lettered, letter)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from relaybox_hooks.targets.policies import BreakerPolicy, seconds
@@ -72,6 +73,24 @@ class Breaker:
         if turn == self.turn and self.state == HALF_OPEN:
             self._move(OPEN)
             self.until = now
+
+    def saved(self, now: float, wall: float) -> dict[str, float] | None:
+        """What must not be forgotten over a restart: JSON; ``None`` while it is closed.
+
+        Args:
+            now: the moment on the breaker's clock.
+            wall: the same moment, seconds since the Unix epoch.
+        """
+        if self.state == CLOSED:
+            return None
+        wait = self.until - now if self.state == OPEN else 0.0
+        return {"cooldown": self._cooldown, "until": wall + wait}
+
+    def restore(self, saved: Mapping[str, float], now: float, wall: float) -> None:
+        """Be as open as the breaker was that ``saved`` is of."""
+        self._cooldown = saved["cooldown"]
+        self.until = now + saved["until"] - wall
+        self._move(OPEN)
 
     def _open(self, now: float) -> None:
         self._move(OPEN)

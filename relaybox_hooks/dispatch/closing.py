@@ -41,11 +41,17 @@ class Drain:
             handle.cancel()
 
 
+async def quiet(lanes: Collection[Lane[Any]]) -> None:
+    """Wait until no lane can do anything more at the moment: what is left waits for its time."""
+    while tasks := {task for lane in lanes for task in lane.tasks()}:
+        await asyncio.wait(tasks)
+
+
 async def cancel_workers(lanes: Collection[Lane[Any]]) -> None:
     """Cancel every worker and wait until it has ended, for a short while."""
     for lane in lanes:
         lane.halt()
-    tasks = {task for lane in lanes for task in lane.workers if not task.done()}
+    tasks = {task for lane in lanes for task in lane.tasks() if not task.done()}
     for task in tasks:
         task.cancel()
     if tasks:

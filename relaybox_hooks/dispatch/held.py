@@ -44,6 +44,13 @@ class Held:
         if self._heap:
             self._alarm.set(self._heap[0][0])
 
+    def take(self) -> list[tuple[float, Delivery]]:
+        """Take everything out, each with when it is due, monotonic."""
+        held = [(due, each) for due, _, each in self._heap if each.state is State.HELD]
+        self._heap.clear()
+        self.cancel()
+        return held
+
     def cancel(self) -> None:
         """Ring no more."""
         self._alarm.cancel()

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
-from datetime import datetime, timedelta
+from datetime import timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -18,20 +18,22 @@ from relaybox_hooks.dispatch import closing
 from relaybox_hooks.dispatch.clock import Clock, LoopClock
 from relaybox_hooks.dispatch.delivery import open_session
 from relaybox_hooks.dispatch.egress import EgressPolicy
+from relaybox_hooks.dispatch.hosting import Hosted
 from relaybox_hooks.dispatch.lane import Lane, current_lane
-from relaybox_hooks.dispatch.letters import DeadLetter, Reason
 from relaybox_hooks.dispatch.logs import LoggingObserver
 from relaybox_hooks.dispatch.observe import Notifier, Observer
-from relaybox_hooks.dispatch.registry import Registry
-from relaybox_hooks.dispatch.replay import ReplayReport, replay
+from relaybox_hooks.dispatch.records import Records
 from relaybox_hooks.dispatch.settings import Settings
 from relaybox_hooks.dispatch.signatures import CustomT_contra
-from relaybox_hooks.dispatch.stats import CloseReport, Stats, TargetStats
+from relaybox_hooks.dispatch.stats import CloseReport
 from relaybox_hooks.errors import ConfigError, HooksClosedError, RelayboxHooksError
 from relaybox_hooks.events import Catalogue
+from relaybox_hooks.journal.protocol import Journal
 from relaybox_hooks.targets.policies import (
+    DURABLE_RETRY,
     BreakerPolicy,
     Overflow,
+    RetentionPolicy,
     RetryPolicy,
     Timeouts,
     count,
@@ -41,7 +43,7 @@ from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_kind
 
 
-class Hooks(Registry[CustomT_contra]):
+class Hooks(Records[CustomT_contra], Hosted):
     """An event bus inside a realtime server: local subscribers and signed webhooks.
 
     Use it as ``async with hooks:``, or ``await hooks.start()`` and ``await hooks.aclose()``.
@@ -57,7 +59,8 @@ class Hooks(Registry[CustomT_contra]):
         concurrency: requests at most in flight per webhook.
         order_by: deliveries of the same ``"connection"``, ``"room"`` or key of a function
             leave in order, one at a time; ``"none"`` for no order.
-        retry: when failed attempts are made again.
+        retry: when failed attempts are made again; by default 5 attempts within seconds or, with
+            a journal, 10 within three days.
         timeouts: how long an attempt may take.
         breaker: when a failing endpoint is left alone; ``None`` for never.
         max_age: seconds after which an undelivered event is given up on; ``None`` for never.
@@ -69,7 +72,11 @@ class Hooks(Registry[CustomT_contra]):
         custom_events: names the server declares beside :data:`~relaybox_hooks.EVENTS`.
         observers: told of everything that happens.
         logging: whether losses, breakers and failing subscribers are logged.
-        dead_letter_limit: how many dead letters are kept.
+        dead_letter_limit: how many dead letters are kept in memory, without a journal.
+        journal: where deliveries are kept, so that a crash loses none; opened by ``start`` and
+            closed by ``aclose``. With it nothing of a webhook is dropped or waits because its
+            lane is full: ``queue_size`` is what it has in memory, the journal bounds the rest.
+        retention: how long the journal keeps what is settled.
         close_timeout: seconds that leaving ``async with`` waits for the lanes to drain.
         clock: time and timers, for tests.
         random: draws from [0, 1) for jitter, for tests.
@@ -96,6 +103,8 @@ class Hooks(Registry[CustomT_contra]):
         observers: Iterable[Observer] = (),
         logging: bool = True,
         dead_letter_limit: int = 10_000,
+        journal: Journal | None = None,
+        retention: RetentionPolicy | None = None,
         close_timeout: float | timedelta = 10.0,
         clock: Clock | None = None,
         random: Callable[[], float] = random.random,
@@ -104,12 +113,13 @@ class Hooks(Registry[CustomT_contra]):
             Notifier((*((LoggingObserver(),) if logging else ()), *observers)),
             count("dead_letter_limit", dead_letter_limit, least=0),
         )
+        durable = journal is not None
         self._settings = Settings(
             queue_size=queue_size,
             overflow=overflow,
             concurrency=concurrency,
             order_by=order_by,
-            retry=RetryPolicy() if retry is None else retry,
+            retry=retry or (DURABLE_RETRY if durable else RetryPolicy()),
             timeouts=Timeouts() if timeouts is None else timeouts,
             breaker=breaker,
             max_age=max_age,
@@ -122,12 +132,23 @@ class Hooks(Registry[CustomT_contra]):
         self._close_timeout = seconds("close_timeout", close_timeout, zero=True)
         self._max_body = count("max_body", max_body)
         self._egress = egress
+        self.keeper = None
+        self._archive = None
+        check_kind("retention", retention, RetentionPolicy)
+        if journal is not None:
+            if not hasattr(journal, "append_nowait"):
+                raise ConfigError("journal", journal, "give a journal: SQLiteJournal(path)")
+            # Where there is a journal: the others need not wait for the import.
+            from relaybox_hooks.dispatch.keeper import Keeper  # noqa: PLC0415
+
+            self.keeper = Keeper(self, journal, retention or RetentionPolicy())
         self._catalogue = Catalogue(custom_events)
         self._router = Router(self._catalogue.names)
         self._routes = {}
         self._webhooks = {}
         self._subscribers = {}
         self._state = "new"
+        self._starting = asyncio.Lock()
         self._closing: asyncio.Task[CloseReport] | None = None
         self._own_session = http_session is None
         self._own_clock = clock is None
@@ -172,7 +193,12 @@ class Hooks(Registry[CustomT_contra]):
         Raises:
             HooksClosedError: they were closed. Make new ones.
             RelayboxHooksError: they are open in another event loop.
+            JournalError: the journal cannot be opened. Make new ones, with a new journal.
         """
+        async with self._starting:
+            await self._start()
+
+    async def _start(self) -> None:
         self._refuse_when_closed()
         if self._state == "open":
             if self.loop is not asyncio.get_running_loop():
@@ -181,10 +207,19 @@ class Hooks(Registry[CustomT_contra]):
         self.loop = asyncio.get_running_loop()
         if self._own_clock:
             self.clock = LoopClock(self.loop)
-        if self._own_session:
-            self.session = open_session(self._egress)
         self.context = copy_context()
         self.context.run(current_lane.set, None)
+        if self.keeper is not None:
+            self.letters = self._archive = await self.keeper.open()
+            if self._state != "new":  # closed meanwhile
+                await self.keeper.aclose()
+                raise HooksClosedError(self._state)
+        if self._own_session:
+            self.session = open_session(self._egress)
+        if self.keeper is not None:
+            for webhook_id in tuple(self._webhooks):
+                self._take_over(webhook_id)
+            self.keeper.begin()
         self._routes = self._router.routes
         self._state = "open"
 
@@ -199,8 +234,8 @@ class Hooks(Registry[CustomT_contra]):
             timeout: seconds for the drain; ``close_timeout`` by default.
 
         Returns:
-            What was delivered and what was left. What was left for webhooks is dead-lettered
-            (``shutdown``) and logged.
+            What was delivered and what was left. What was left for webhooks stays in the journal
+            or, where there is none, is dead-lettered (``shutdown``) and logged.
         """
         self._refuse_inside("aclose")
         limit = self._close_timeout
@@ -263,11 +298,20 @@ class Hooks(Registry[CustomT_contra]):
     ) -> CloseReport:
         for lane in lanes:
             lane.dismiss_waiters("shutdown")
-        ending = await drain.wait(self.clock, timeout, self.at_rest())
+        rest: asyncio.Future[None] = self.at_rest()
+        if self.keeper is not None:
+            self.keeper.dismiss_waiters()
+            rest = self.loop.create_task(closing.quiet(lanes))
+        ending = await drain.wait(self.clock, timeout, rest)
+        rest.cancel()
         await closing.cancel_workers(lanes)
+        if self.keeper is not None:
+            await self.keeper.flush()
         report = closing.account(lanes, before, ending)
         for lane in lanes:
             lane.stop()
+        if self.keeper is not None:
+            await self.keeper.aclose()
         if self._own_session:
             await self.session.close()
         self._state = "closed"
@@ -281,87 +325,6 @@ class Hooks(Registry[CustomT_contra]):
                 f"{method}() inside subscriber {lane.target!r} would wait for that subscriber; "
                 "call it from a task of its own, or from outside"
             )
-
-    # The books
-
-    def stats(self) -> Stats:
-        """The counts as they are now, for the whole and per target."""
-        self.fold()
-        targets: dict[str, TargetStats] = {}
-        for webhook_id, webhook_lane in self._webhooks.items():
-            targets[webhook_id] = webhook_lane.stats()
-        for lane, _ in self._subscribers.values():
-            name, number = lane.target, 2
-            while name in targets:
-                name, number = f"{lane.target}#{number}", number + 1
-            targets[name] = lane.stats()
-        rows = [*targets.values(), *(lane.stats() for lane in self._retired)]
-        return self.totals.sum_up(rows, targets)
-
-    def dead_letters(
-        self,
-        *,
-        event_id: str | None = None,
-        webhook_id: str | None = None,
-        event: str | None = None,
-        reason: Reason | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[DeadLetter]:
-        """Deliveries that were given up on, oldest first.
-
-        Args:
-            event_id: only this event's.
-            webhook_id: only those for this webhook.
-            event: only events of this name.
-            reason: only those that died of it.
-            since: died at this moment or later (aware).
-            until: died before this moment (aware).
-        """
-        return self.morgue.select(
-            event_id=event_id,
-            webhook_id=webhook_id,
-            event=event,
-            reason=reason,
-            since=since,
-            until=until,
-        )
-
-    async def replay(
-        self,
-        *,
-        event_id: str | None = None,
-        webhook_id: str | None = None,
-        event: str | None = None,
-        reason: Reason | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        rate: float = 50.0,
-    ) -> ReplayReport:
-        """Send dead letters again, chosen as in :meth:`dead_letters`: one attempt each.
-
-        The event's id stays, the signature is made with the webhook's current key. Neither the
-        lane nor its breaker is touched. What is delivered is a dead letter no longer.
-
-        Args:
-            rate: attempts per second at the most.
-
-        Raises:
-            HooksClosedError: before ``start()`` or after ``aclose()``.
-        """
-        if self._state != "open":
-            raise HooksClosedError(self._state)
-        if not isinstance(rate, int | float) or not rate > 0:
-            raise ConfigError("rate", rate, "give attempts per second, more than 0")
-        letters = self.dead_letters(
-            event_id=event_id,
-            webhook_id=webhook_id,
-            event=event,
-            reason=reason,
-            since=since,
-            until=until,
-        )
-        return await replay(letters, self.morgue, self._webhooks, self, 1 / rate)
 
     def _lanes(self) -> Iterable[Lane[Any]]:
         yield from self._webhooks.values()

@@ -1,4 +1,4 @@
-"""What a webhook's lane needs of the dispatcher that it belongs to."""
+"""What a webhook's lane needs of the dispatcher that it belongs to, and of its journal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from aiohttp import ClientSession
 from relaybox_hooks.dispatch.lane import Hub
 from relaybox_hooks.dispatch.letters import DeadLetter
 from relaybox_hooks.dispatch.stats import Totals
+from relaybox_hooks.journal.protocol import Journal
 from relaybox_hooks.targets.webhook import Webhook
 
 
@@ -26,3 +27,18 @@ class RemoteHub(Hub, Protocol):
 
     def endpoint_gone(self, webhook: Webhook) -> None:
         """The endpoint answered 410: disable it."""
+
+
+class Keeping(Protocol):
+    """What a lane needs of whoever keeps the journal."""
+
+    journal: Journal
+
+    def lease_end(self) -> float:
+        """Until when what is read now is leased, seconds since the Unix epoch."""
+
+    def freed(self) -> None:
+        """A delivery is pending no longer."""
+
+    def save(self, webhook_id: str) -> None:
+        """Write down what a webhook's lane must not forget over a restart."""

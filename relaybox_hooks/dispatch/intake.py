@@ -20,6 +20,7 @@ from relaybox_hooks.dispatch.stats import NOBODY, Receipt
 from relaybox_hooks.errors import (
     ConfigError,
     HooksClosedError,
+    JournalWaitError,
     LaneFullError,
     RelayboxHooksError,
     UnknownEventError,
@@ -28,6 +29,9 @@ from relaybox_hooks.events import Catalogue, Event
 from relaybox_hooks.session import Session, SessionLike
 from relaybox_hooks.targets.routing import Route
 from relaybox_hooks.wire.envelope import Envelope
+
+if TYPE_CHECKING:
+    from relaybox_hooks.dispatch.keeper import Keeper
 
 #: What a named tuple's own constructor calls, which is a Python function and takes twice as long.
 _new: Final = tuple.__new__
@@ -59,6 +63,8 @@ class Intake(Books, Generic[CustomT_contra]):
     _max_body: int
     _emit_timeout: float
     clock: Clock
+    #: Holds the journal; ``None`` where there is none.
+    keeper: Keeper | None
 
     async def _emit(
         self, name: str, data: object = None, session: SessionLike | None = None
@@ -79,6 +85,7 @@ class Intake(Books, Generic[CustomT_contra]):
             LaneFullError: a full lane with ``overflow="raise"``, or a subscriber would wait
                 for itself.
             HooksClosedError: before ``start()`` or after ``aclose()``.
+            JournalError: there is a journal and it could not store the event.
         """
         route = self._routes.get(name)
         if route is None:
@@ -95,7 +102,10 @@ class Intake(Books, Generic[CustomT_contra]):
             return receipt
         if route.idle:
             return NOBODY
-        handed = self._hand_out(route, name, data, session, True)
+        if self.keeper is not None and (route.shared or route.by_app):
+            handed = await self._store(self.keeper, route, name, data, session)
+        else:
+            handed = self._hand_out(route, name, data, session, True)
         if isinstance(handed, Receipt):
             return handed
         return await self._await_room(name, handed)
@@ -109,12 +119,15 @@ class Intake(Books, Generic[CustomT_contra]):
 
         Raises:
             LaneFullError: ``emit`` would have to wait for room; no target received the event.
+            JournalWaitError: ``emit`` would have to wait for the journal.
         """
         route = self._routes.get(name)
         if route is None:
             raise self._refusal(name)
         if route.idle:
             return NOBODY
+        if self.keeper is not None and (route.shared or route.by_app):
+            raise JournalWaitError
         handed = self._hand_out(route, name, data, session, False)
         return handed if isinstance(handed, Receipt) else handed.receipt()
 
@@ -202,6 +215,50 @@ class Intake(Books, Generic[CustomT_contra]):
             self.notifier.tell(self.notifier.emitted, name, receipt)
         return receipt
 
+    async def _store(
+        self,
+        keeper: Keeper,
+        route: Route[SubscriberLane, WebhookLane],
+        name: str,
+        data: object,
+        session: SessionLike | None,
+    ) -> Receipt | _Pending:
+        """Hand out once the journal has it. A cancellation in between changes nothing."""
+        if type(session) is not Session:
+            session = Session.of(session)
+        shared, bound = route.shared, route.by_app.get(session.app_pid or "")
+        if not (shared or bound):
+            return self._hand_out(route, name, data, session, True)
+        event_id, now, origin = str(uuid7()), self.clock.time(), current_lane.get()
+        envelope = Envelope.encode(event_id, name, data, session, self._max_body, time=now)
+        items: list[Any] = []
+        for lanes in (shared, bound):
+            if lanes:
+                _address(lanes, envelope, data, session, items)
+        event = Event(event_id, name, data, session, now)
+        local = tuple(route.subscribers)
+        for lane in local:
+            if lane.pending >= lane.limit:
+                _refuse_to_wait(lane, origin, True)
+        pending = _Pending(event_id)
+
+        def hand_on() -> None:
+            for lane in local:
+                _offer(lane, event, pending, origin, True)
+
+        if await keeper.store(envelope, items, hand_on, self._emit_timeout):
+            pending.accepted += len(items)
+        else:
+            pending.dropped += len(items)
+        return pending if pending.waiting else self._told(name, pending)
+
+    def _told(self, name: str, pending: _Pending) -> Receipt:
+        """The receipt, which the observers were told of."""
+        receipt = pending.receipt()
+        if self.notifier.emitted:
+            self.notifier.tell(self.notifier.emitted, name, receipt)
+        return receipt
+
     def _squeeze_in(
         self, event_id: str, name: str, items: list[tuple[Lane[Any], object]], wait: bool
     ) -> Receipt | _Pending:
@@ -212,21 +269,8 @@ class Intake(Books, Generic[CustomT_contra]):
                 _refuse_to_wait(lane, origin, wait)
         pending = _Pending(event_id)
         for lane, item in items:
-            if lane.pending < lane.limit:
-                lane.put(item)
-                pending.accepted += 1
-            elif wait and lane.overflow == "wait":
-                pending.waiting.append((lane, lane.queue_up(item, origin)))
-            elif lane.squeeze(item):
-                pending.accepted += 1
-            else:
-                pending.dropped += 1
-        if pending.waiting:
-            return pending
-        receipt = pending.receipt()
-        if self.notifier.emitted:
-            self.notifier.tell(self.notifier.emitted, name, receipt)
-        return receipt
+            _offer(lane, item, pending, origin, wait)
+        return pending if pending.waiting else self._told(name, pending)
 
     async def _await_room(self, name: str, pending: _Pending) -> Receipt:
         """Wait until each full lane has taken its item, or turn it away."""
@@ -250,9 +294,7 @@ class Intake(Books, Generic[CustomT_contra]):
                     pending.accepted += 1
                 else:
                     pending.dropped += 1
-            receipt = pending.receipt()
-            if self.notifier.emitted:
-                self.notifier.tell(self.notifier.emitted, name, receipt)
+            receipt = self._told(name, pending)
         return receipt
 
 
@@ -272,6 +314,21 @@ def _address(
             event = Event(envelope.id, envelope.name, data, session, envelope.time)
             key = _checked_key(lane.key_of(event))
         items.append((lane, Delivery(envelope, key)))
+
+
+def _offer(
+    lane: Lane[Any], item: object, pending: _Pending, origin: Lane[Any] | None, wait: bool
+) -> None:
+    """Hand ``item`` to a lane that may be full, and note in ``pending`` what became of it."""
+    if lane.pending < lane.limit:
+        lane.put(item)
+        pending.accepted += 1
+    elif wait and lane.overflow == "wait":
+        pending.waiting.append((lane, lane.queue_up(item, origin)))
+    elif lane.squeeze(item):
+        pending.accepted += 1
+    else:
+        pending.dropped += 1
 
 
 def _refuse_to_wait(lane: Lane[Any], origin: Lane[Any] | None, wait: bool) -> None:

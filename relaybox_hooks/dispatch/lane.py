@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextvars import Context, ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -113,6 +113,10 @@ class Lane(ABC, Generic[ItemT]):
     @abstractmethod
     def abandon(self) -> int:
         """Give up everything pending, as closing has run out of time; returns how many."""
+
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        """Everything that runs for this lane now."""
+        return self.workers
 
     def stop(self) -> None:
         """Set no timer off any more."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypedDict, Unpack
 
 from relaybox_hooks.dispatch.retry import Outcome
 from relaybox_hooks.errors import ConfigError
@@ -16,8 +16,35 @@ from relaybox_hooks.wire.envelope import Envelope
 
 #: Why a delivery was given up on.
 Reason: TypeAlias = Literal[
-    "exhausted", "rejected", "overflow", "expired", "disabled", "removed", "shutdown"
+    "exhausted",
+    "rejected",
+    "overflow",
+    "expired",
+    "disabled",
+    "removed",
+    "unregistered",
+    "shutdown",
 ]
+
+
+class Criteria(TypedDict, total=False):
+    """Which dead letters are meant: those that fit all of what is given.
+
+    Attributes:
+        event_id: only this event's.
+        webhook_id: only those for this webhook.
+        event: only events of this name.
+        reason: only those that died of it.
+        since: died at this moment or later (aware).
+        until: died before this moment (aware).
+    """
+
+    event_id: str | None
+    webhook_id: str | None
+    event: str | None
+    reason: Reason | None
+    since: datetime | None
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +55,12 @@ class DeadLetter:
         webhook_id: where it should have gone.
         reason: ``exhausted`` (attempts used up), ``rejected`` (a final answer or a refused
             address), ``overflow`` (no room), ``expired`` (too old), ``disabled``,
-            ``removed`` (the webhook was), ``shutdown`` (left at closing).
+            ``removed`` (the webhook was), ``unregistered`` (the journal had it, and its webhook
+            did not come back), ``shutdown`` (left at closing).
         outcome: what the last attempt came to; ``None`` where none was made.
         attempts: how many were made.
         died_at: when it was given up on (UTC).
+        seq: its number in the journal; 0 where there is none.
     """
 
     webhook_id: str
@@ -40,6 +69,7 @@ class DeadLetter:
     attempts: int
     died_at: datetime
     envelope: Envelope = field(repr=False)
+    seq: int = field(default=0, repr=False)
 
     @property
     def event(self) -> Event:
@@ -78,6 +108,34 @@ class DeadLetter:
         return f"{self.event_name} {self.event_id} to {self.webhook_id}: {self.reason} ({cause})"
 
 
+class Letters(Protocol):
+    """Where dead letters are kept."""
+
+    def add(self, letter: DeadLetter) -> object:
+        """Keep ``letter``."""
+
+    def free(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is still kept and no replay is sending it."""
+
+    def replaying(self) -> AbstractContextManager[None]:
+        """A replay is under way."""
+
+    def claim(self, letter: DeadLetter) -> AbstractContextManager[None]:
+        """Keep other replays from sending ``letter``."""
+
+    def discard(self, letter: DeadLetter, outcome: Outcome) -> None:
+        """``letter`` was delivered: it is a dead letter no longer."""
+
+    def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
+        """Keep ``newer`` instead of ``letter``, as the newest."""
+
+    def foreign(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is in the counts of no lane of this process."""
+
+    async def select(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
+        """The letters, oldest first, that fit all of what is given."""
+
+
 class Morgue:
     """The newest dead letters, up to a limit; what is pushed out is counted.
 
@@ -112,6 +170,10 @@ class Morgue:
         """Whether ``letter`` is still kept and no replay is sending it."""
         return letter in self._letters and letter not in self._claimed
 
+    def replaying(self) -> AbstractContextManager[None]:
+        """A replay is under way: nothing to note, as what it sends is no longer here."""
+        return nullcontext()
+
     @contextmanager
     def claim(self, letter: DeadLetter) -> Iterator[None]:
         """Keep other replays from sending ``letter``."""
@@ -121,8 +183,8 @@ class Morgue:
         finally:
             self._claimed.discard(letter)
 
-    def discard(self, letter: DeadLetter) -> None:
-        """Forget ``letter``, if it is still there."""
+    def discard(self, letter: DeadLetter, outcome: Outcome) -> None:
+        """``letter`` was delivered: forget it, if it is still there."""
         self._letters.pop(letter, None)
 
     def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
@@ -131,32 +193,19 @@ class Morgue:
             del self._letters[letter]
             self._letters[newer] = None
 
-    def select(
-        self,
-        *,
-        event_id: str | None = None,
-        webhook_id: str | None = None,
-        event: str | None = None,
-        reason: Reason | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[DeadLetter]:
-        """The letters, oldest first, that fit all of what is given.
+    def foreign(self, letter: DeadLetter) -> bool:
+        """Whether ``letter`` is in the counts of no lane of this process."""
+        return False
 
-        Args:
-            event_id: the event's id.
-            webhook_id: the webhook's id.
-            event: the event's name.
-            reason: why they died.
-            since: died at this moment or later (aware).
-            until: died before this moment (aware).
+    async def select(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
+        """The letters, oldest first, that fit all of what is given.
 
         Raises:
             ConfigError: a moment without a time zone.
         """
-        for option, moment in (("since", since), ("until", until)):
-            if moment is not None and moment.tzinfo is None:
-                raise ConfigError(option, moment, "give it a time zone: datetime.now(UTC)")
+        event_id, webhook_id = criteria.get("event_id"), criteria.get("webhook_id")
+        event, reason = criteria.get("event"), criteria.get("reason")
+        since, until = moments(criteria.get("since"), criteria.get("until"))
         return [
             letter
             for letter in self._letters
@@ -164,6 +213,21 @@ class Morgue:
             and (webhook_id is None or letter.webhook_id == webhook_id)
             and (event is None or letter.event_name == event)
             and (reason is None or letter.reason == reason)
-            and (since is None or letter.died_at >= since)
-            and (until is None or letter.died_at < until)
+            and (since is None or letter.died_at.timestamp() >= since)
+            and (until is None or letter.died_at.timestamp() < until)
         ]
+
+
+def moments(since: datetime | None, until: datetime | None) -> tuple[float | None, float | None]:
+    """Both as seconds since the Unix epoch.
+
+    Raises:
+        ConfigError: one of them has no time zone.
+    """
+    for option, moment in (("since", since), ("until", until)):
+        if moment is not None and moment.tzinfo is None:
+            raise ConfigError(option, moment, "give it a time zone: datetime.now(UTC)")
+    return (
+        None if since is None else since.timestamp(),
+        None if until is None else until.timestamp(),
+    )

@@ -41,6 +41,7 @@ class Delivery:
         key: deliveries of the same key leave in order; ``None`` is in order with nobody.
         attempts: how many were made.
         outcome: what the last attempt came to; ``None`` before the first.
+        seq: its number in the journal; 0 where there is none.
         state: where it stands; only :class:`Backlog` changes it.
     """
 
@@ -55,6 +56,7 @@ class Delivery:
         "envelope",
         "key",
         "outcome",
+        "seq",
         "state",
     )
 
@@ -63,6 +65,7 @@ class Delivery:
         self.key = key
         self.attempts = 0
         self.outcome: Outcome | None = None
+        self.seq = 0
         self.state = _READY
         self._older: Delivery | None = None
         self._newer: Delivery | None = None
@@ -163,6 +166,15 @@ class Backlog:
             self._forget_ready()
         if delivery.key is not None:
             self._unchain(delivery, delivery.key)
+
+    def remove_with_followers(self, delivery: Delivery) -> list[Delivery]:
+        """Take a delivery and all that wait behind it away; none becomes ready for that."""
+        chain = [delivery]
+        while (after := chain[-1]._after) is not None:
+            chain.append(after)
+        for each in reversed(chain):
+            self.remove(each)
+        return chain
 
     def oldest_idle(self) -> Delivery | None:
         """The oldest delivery that no attempt is under way for: what ``drop_oldest`` drops."""

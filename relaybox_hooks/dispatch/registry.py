@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Unpack
 
 from aiohttp import ClientSession
@@ -16,6 +18,7 @@ from relaybox_hooks.dispatch.settings import Settings, resolve
 from relaybox_hooks.dispatch.signatures import CustomT_contra, OnCall
 from relaybox_hooks.errors import ConfigError, HooksClosedError, UnknownTargetError
 from relaybox_hooks.events import EventName, EventPattern
+from relaybox_hooks.targets.policies import moment
 from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import Webhook
@@ -177,12 +180,23 @@ class Registry(Intake[CustomT_contra]):
                 webhook.id,
                 "already registered; give each webhook its own id or name, or remove the other",
             )
-        lane = WebhookLane(self, webhook, resolve(webhook, self._settings))
+        settings = resolve(webhook, self._settings)
+        keeper = self.keeper
+        if keeper is None:
+            lane = WebhookLane(self, webhook, settings)
+        else:
+            lane = keeper.lane(webhook, settings)
         self._webhooks[webhook.id] = lane
         if webhook.enabled:
             self._router.add_webhook(lane, names, webhook.app_pid)
         else:
             lane.ending = "disabled"
+        self._take_over(webhook.id)
+
+    def _take_over(self, webhook_id: str) -> None:
+        """Let a webhook's lane have what the journal, if there is one, holds for it."""
+        if self.keeper is not None and self.keeper.register(webhook_id):
+            self.disable_webhook(webhook_id, "it was disabled before the restart")
 
     def remove_webhook(self, webhook_id: str) -> Webhook:
         """Take a webhook off. What waits for it becomes dead letters (``removed``).
@@ -194,6 +208,8 @@ class Registry(Intake[CustomT_contra]):
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         del self._webhooks[webhook_id]
         lane.end("removed")
+        if self.keeper is not None:
+            self.keeper.forget(webhook_id)
         self.retire(lane)
         return lane.webhook
 
@@ -207,6 +223,8 @@ class Registry(Intake[CustomT_contra]):
         if not lane.webhook.enabled:
             lane.webhook = replace(lane.webhook, enabled=True)
             lane.resume()
+            if self.keeper is not None:
+                self.keeper.save(webhook_id)
             self._router.add_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
 
     def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:
@@ -221,8 +239,38 @@ class Registry(Intake[CustomT_contra]):
         lane.webhook = replace(lane.webhook, enabled=False)
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         lane.end("disabled")
+        if self.keeper is not None:
+            self.keeper.save(webhook_id)
         if self.notifier.webhook_disabled:
             self.notifier.tell(self.notifier.webhook_disabled, lane.webhook, reason)
+
+    def rotate_signing_key(
+        self, webhook_id: str, new_key: str, *, at: datetime | None = None
+    ) -> None:
+        """Sign a webhook's requests with ``new_key`` from a moment on, retries and replays too.
+
+        Let its receiver accept both keys first. Nothing waits, and no delivery is disturbed:
+        what is in flight was signed already. A rotation that is still to come is replaced. It
+        lasts as long as this object: see ``Webhook.rotate_at`` for one that outlives a restart.
+
+        Args:
+            at: the moment (aware); now by default. Until then the key now in use signs.
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+            ConfigError: a key that cannot be used, or a moment without a time zone.
+        """
+        lane = self._lane_of(webhook_id)
+        old_key = None
+        if at is not None:
+            at = moment("at", at)
+            # Before start() there may be no clock yet; the one to come keeps this time too.
+            now = self.clock.time() if hasattr(self, "clock") else time.time()
+            old_key = lane.webhook.key_at(now)
+        lane.webhook = replace(
+            lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at
+        )
+        lane.endpoint.rekey(lane.webhook)
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:
         return dict.fromkeys(

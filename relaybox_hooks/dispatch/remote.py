@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -30,8 +30,8 @@ _RETRY: Final = Verdict.RETRY
 class WebhookLane(Lane[Delivery]):
     """Everything one webhook still owes, and the workers that deliver it.
 
-    Mutable state besides the counts: the backlog; deliveries held for a retry; workers and
-    their deadlines; the breaker; and an alarm each for its cool-down and for expiry.
+    Mutable state besides the counts: the backlog; what is held for a retry; workers and their
+    deadlines; the breaker; an alarm each for its cool-down and for expiry.
     """
 
     __slots__ = (
@@ -52,6 +52,8 @@ class WebhookLane(Lane[Delivery]):
     )
 
     hub: RemoteHub
+    #: Whether what is pushed later was emitted later.
+    _oldest_first: ClassVar[bool] = True
 
     def __init__(self, hub: RemoteHub, webhook: Webhook, settings: Settings) -> None:
         super().__init__(hub, settings.queue_size, settings.overflow)
@@ -93,6 +95,10 @@ class WebhookLane(Lane[Delivery]):
         self.accepted += 1
         self.pending += 1
         self.hub.outstanding += 1
+        self._enter(item)
+
+    def _enter(self, item: Delivery) -> None:
+        """Begin to owe ``item``, which is counted already."""
         self._backlog.push(item)
         if self._max_age != _NEVER:
             self._expires(item)
@@ -128,6 +134,7 @@ class WebhookLane(Lane[Delivery]):
                 attempts=item.attempts,
                 died_at=datetime.fromtimestamp(hub.clock.time(), UTC),
                 envelope=envelope,
+                seq=item.seq,
             )
         )
 
@@ -292,9 +299,7 @@ class WebhookLane(Lane[Delivery]):
             wait = next_delay(outcome, delivery.attempts, self.settings.retry, self.hub.random)
         self._tell(worker, delivery, outcome, wait)
         if verdict is _DELIVERED:
-            self._backlog.remove(delivery)
-            self.delivered += 1
-            self.freed()
+            self._complete(delivery)
         elif wait is not None and self.ending is None:  # an observer may just have ended it
             self._hold(delivery, wait)
         elif verdict is _RETRY:
@@ -344,6 +349,11 @@ class WebhookLane(Lane[Delivery]):
         notifier.tell(notifier.attempted, attempt)
         notifier.tell(also, attempt)
 
+    def _complete(self, delivery: Delivery) -> None:
+        self._backlog.remove(delivery)
+        self.delivered += 1
+        self.freed()
+
     def _hold(self, delivery: Delivery, wait: float) -> None:
         self._backlog.hold(delivery)
         if self._held is None:
@@ -379,10 +389,12 @@ class WebhookLane(Lane[Delivery]):
         for delivery in self._backlog:
             if delivery.state is State.BUSY:
                 continue
-            if now - delivery.envelope.time < self._max_age:
-                self._expires(delivery)
+            if now - delivery.envelope.time >= self._max_age:
+                expired.append(delivery)
+                continue
+            self._expires(delivery)
+            if self._oldest_first:
                 break
-            expired.append(delivery)
         for delivery in expired:
             self._give_up(delivery, "expired")
         if expired:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from relaybox_hooks.dispatch.clock import sleep
 from relaybox_hooks.dispatch.delivery import TIMED_OUT
 from relaybox_hooks.dispatch.hub import RemoteHub
-from relaybox_hooks.dispatch.letters import DeadLetter, Morgue
+from relaybox_hooks.dispatch.letters import DeadLetter, Letters
 from relaybox_hooks.dispatch.remote import WebhookLane
 from relaybox_hooks.dispatch.retry import Outcome, Verdict
 
@@ -32,7 +32,7 @@ class ReplayReport(NamedTuple):
 
 async def replay(
     letters: Iterable[DeadLetter],
-    morgue: Morgue,
+    kept: Letters,
     lanes: Mapping[str, WebhookLane],
     hub: RemoteHub,
     spacing: float,
@@ -41,7 +41,7 @@ async def replay(
 
     def lane_for(letter: DeadLetter) -> WebhookLane | None:
         lane = lanes.get(letter.webhook_id)
-        return lane if lane is not None and lane.replayable and morgue.free(letter) else None
+        return lane if lane is not None and lane.replayable and kept.free(letter) else None
 
     delivered = failed = skipped = 0
     for letter in letters:
@@ -51,19 +51,30 @@ async def replay(
         if lane is None:
             skipped += 1
             continue
-        with morgue.claim(letter):
+        if kept.foreign(letter):
+            _count(letter, lane)
+        with kept.claim(letter):
             outcome = await _attempt(lane, letter, hub)
         if outcome.verdict is Verdict.DELIVERED:
             delivered += 1
-            morgue.discard(letter)
+            kept.discard(letter, outcome)
             if not lane.revive(letter):
                 hub.totals.revive(dropped=letter.reason == "overflow")
         else:
             failed += 1
-            morgue.replace(letter, _after(letter, outcome, hub))
+            kept.replace(letter, _after(letter, outcome, hub))
             if outcome.verdict is Verdict.GONE:
                 hub.endpoint_gone(lane.webhook)
     return ReplayReport(delivered, failed, skipped)
+
+
+def _count(letter: DeadLetter, lane: WebhookLane) -> None:
+    """Let ``lane`` answer for a letter that is from before the restart."""
+    lane.accepted += 1
+    if letter.reason == "overflow":
+        lane.dropped += 1
+    else:
+        lane.failed += 1
 
 
 async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:

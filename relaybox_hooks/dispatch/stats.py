@@ -127,6 +127,11 @@ class Totals:
         """Add the last counts of a target."""
         self._counts = [a + b for a, b in zip(self._counts, row[2:8], strict=True)]
 
+    def lost(self, deliveries: int) -> None:
+        """Deliveries that an earlier process accepted, for nobody here, were given up on."""
+        self._counts[0] += deliveries
+        self._counts[2] += deliveries
+
     def revive(self, *, dropped: bool) -> None:
         """A delivery of a target that is registered no longer has arrived after all.
 

@@ -51,13 +51,13 @@ class Ledger:
         self.failing = batch.failing
         self.pending -= batch.settled
         error = batch.error
-        for future, seq, number in batch.futures:
+        for future, seqs, pending in batch.futures:
             if error is not None:
-                self.pending -= number
+                self.pending -= pending
             if future.done():
                 continue  # cancelled
             if error is None:
-                future.set_result(range(seq, seq + number))
+                future.set_result(seqs)
             else:
                 future.set_exception(error)
 

@@ -23,6 +23,7 @@ from relaybox_hooks.journal.protocol import (
     encodable,
     refuse_unencodable,
 )
+from relaybox_hooks.targets.policies import Overflow, count, overflow_policy
 from relaybox_hooks.wire.envelope import Envelope
 
 
@@ -33,14 +34,15 @@ class MemoryJournal:
 
     Args:
         max_pending: how many deliveries may be pending.
+        overflow: what ``Hooks`` does with one more event: ``"wait"``, ``"drop_oldest"``,
+            ``"drop_newest"`` or ``"raise"``.
     """
 
     failing: None = None
 
-    def __init__(self, *, max_pending: int = 1_000_000) -> None:
-        if not isinstance(max_pending, int) or max_pending < 1:
-            raise ConfigError("max_pending", max_pending, "give a whole number, 1 or more")
-        self._max_pending = max_pending
+    def __init__(self, *, max_pending: int = 1_000_000, overflow: Overflow = "wait") -> None:
+        self._max_pending = count("max_pending", max_pending)
+        self._overflow = overflow_policy("overflow", overflow)
         self._state = "new"
         self._next_seq = 1
         self._rows: dict[int, StoredDelivery] = {}
@@ -59,9 +61,19 @@ class MemoryJournal:
         return self._max_pending
 
     @property
+    def overflow(self) -> Overflow:
+        """What the dispatcher does with one more event where ``max_pending`` are pending."""
+        return self._overflow
+
+    @property
     def pending_total(self) -> int:
         """How many are."""
         return self._pending_total
+
+    @property
+    def last_seq(self) -> int:
+        """The highest ``seq`` that was ever given."""
+        return self._next_seq - 1
 
     async def open(self) -> None:
         """Begin to accept appends."""
@@ -77,7 +89,9 @@ class MemoryJournal:
         self._pending.clear()
         self._pending_total = 0
 
-    def append_nowait(self, envelope: Envelope, targets: Targets) -> Future[Sequence[int]]:
+    def append_nowait(
+        self, envelope: Envelope, targets: Targets, *, dead: str | None = None
+    ) -> Future[Sequence[int]]:
         """Keep an event and its deliveries; the future is done at once.
 
         Raises:
@@ -90,18 +104,23 @@ class MemoryJournal:
         if not targets:
             raise ConfigError("targets", targets, "give one webhook or more")
         refuse_unencodable(targets)
-        if self._pending_total + len(targets) > self._max_pending:
+        if dead is None and self._pending_total + len(targets) > self._max_pending:
             raise JournalFullError(None, self._max_pending, self._pending_total)
         future: Future[Sequence[int]] = self._loop.create_future()
         first = self._next_seq
         for seq, (webhook_id, key) in enumerate(targets, first):
-            self._rows[seq] = StoredDelivery(
+            row = StoredDelivery(
                 seq, webhook_id, key, envelope, "pending", 0, envelope.time, None, None, None
             )
-            self._pending.setdefault(webhook_id, []).append(seq)
+            seqs = self._pending.setdefault(webhook_id, [])
+            if dead is None:
+                seqs.append(seq)
+                self._pending_total += 1
+            else:
+                row = row._replace(state="dead", reason=dead, at=envelope.time)
+            self._rows[seq] = row
             self._webhooks.setdefault(webhook_id, KnownWebhook(envelope.time, None))
         self._next_seq += len(targets)
-        self._pending_total += len(targets)
         future.set_result(range(first, self._next_seq))
         return future
 

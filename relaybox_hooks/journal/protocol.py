@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.journal.errors import JournalError
+from relaybox_hooks.targets.policies import Overflow
 from relaybox_hooks.wire.envelope import Envelope
 
 #: What has become of a delivery.
@@ -114,8 +115,16 @@ class Journal(Protocol):
         """How many deliveries may be pending."""
 
     @property
+    def overflow(self) -> Overflow:
+        """What the dispatcher does with one more event where ``max_pending`` are pending."""
+
+    @property
     def pending_total(self) -> int:
         """How many are, those that are being appended included."""
+
+    @property
+    def last_seq(self) -> int:
+        """The highest ``seq`` that was ever given, to what is being appended too."""
 
     @property
     def failing(self) -> JournalError | None:
@@ -135,10 +144,17 @@ class Journal(Protocol):
             JournalError: something could not be written. It is closed all the same.
         """
 
-    def append_nowait(self, envelope: Envelope, targets: Targets) -> Future[Sequence[int]]:
+    def append_nowait(
+        self, envelope: Envelope, targets: Targets, *, dead: str | None = None
+    ) -> Future[Sequence[int]]:
         """Store an event and its deliveries, all of them or none.
 
         Futures are done in the order of the calls, and numbers are given in that order.
+
+        Args:
+            targets: where it goes, with the order keys.
+            dead: store the deliveries as dead letters that died of this reason when the event
+                was emitted. They are never pending, so that ``max_pending`` allows any number.
 
         Returns:
             A future, done when they are durable, of the deliveries' ``seq``, in the order of

@@ -33,6 +33,7 @@ from relaybox_hooks.journal.queries import Steps
 from relaybox_hooks.journal.schema import Durability
 from relaybox_hooks.journal.store import DEAD, DELIVERED, PENDING, STATES, Change, Note, Store
 from relaybox_hooks.journal.writer import Job, Writer
+from relaybox_hooks.targets.policies import Overflow, count, overflow_policy
 from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")
@@ -51,6 +52,8 @@ class SQLiteJournal:
             the process by any signal, and a power loss costs the last moments; ``"power"``
             survives that too, and waits for the disk at each transaction.
         max_pending: how many deliveries may be pending.
+        overflow: what ``Hooks`` does with one more event: ``"wait"``, ``"drop_oldest"``,
+            ``"drop_newest"`` or ``"raise"``.
     """
 
     def __init__(
@@ -59,16 +62,16 @@ class SQLiteJournal:
         *,
         durability: Durability = "process",
         max_pending: int = 1_000_000,
+        overflow: Overflow = "wait",
     ) -> None:
         self._ledger = Ledger()  # before anything that can fail: __del__ looks at it
         # Absolute, because the process may change its directory before open().
         self._path = os.path.abspath(os.fspath(path))
         if durability not in {"process", "power"}:
             raise ConfigError("durability", durability, 'give "process" or "power"')
-        if not isinstance(max_pending, int) or max_pending < 1:
-            raise ConfigError("max_pending", max_pending, "give a whole number, 1 or more")
         self._durability = durability
-        self._max_pending = max_pending
+        self._max_pending = count("max_pending", max_pending)
+        self._overflow = overflow_policy("overflow", overflow)
         self._loop: asyncio.AbstractEventLoop
         self._writer: Writer
 
@@ -93,9 +96,19 @@ class SQLiteJournal:
         return self._max_pending
 
     @property
+    def overflow(self) -> Overflow:
+        """What the dispatcher does with one more event where ``max_pending`` are pending."""
+        return self._overflow
+
+    @property
     def pending_total(self) -> int:
         """How many are, those that are being appended included."""
         return self._ledger.pending
+
+    @property
+    def last_seq(self) -> int:
+        """The highest ``seq`` that was ever given, to what is being appended too."""
+        return self._ledger.next_seq - 1
 
     @property
     def failing(self) -> JournalError | None:
@@ -164,14 +177,10 @@ class SQLiteJournal:
 
     # Deliveries
 
-    def append_nowait(self, envelope: Envelope, targets: Targets) -> Future[Sequence[int]]:
-        """Store an event and its deliveries, all of them or none.
-
-        Futures are done in the order of the calls, and numbers are given in that order.
-
-        Returns:
-            A future, done when they are committed, of the deliveries' ``seq``, in the order of
-            ``targets``. It fails with a ``JournalError`` where they could not be stored.
+    def append_nowait(
+        self, envelope: Envelope, targets: Targets, *, dead: str | None = None
+    ) -> Future[Sequence[int]]:
+        """Store an event and its deliveries, all of them or none; see ``Journal``.
 
         Raises:
             JournalFullError: more than ``max_pending`` would be pending; nothing is stored.
@@ -186,14 +195,15 @@ class SQLiteJournal:
         if not number:
             raise ConfigError("targets", targets, "give one webhook or more")
         refuse_unencodable(targets)
-        if ledger.pending + number > self._max_pending:
-            raise JournalFullError(self._path, self._max_pending, ledger.pending)
+        if dead is None:
+            if ledger.pending + number > self._max_pending:
+                raise JournalFullError(self._path, self._max_pending, ledger.pending)
+            ledger.pending += number
         future: Future[Sequence[int]] = self._loop.create_future()
         seq = ledger.next_seq
         ledger.next_seq = seq + number
-        ledger.pending += number
         writer = self._writer
-        writer.appends.append((future, (seq, envelope, targets)))
+        writer.appends.append((future, (seq, envelope, targets, dead)))
         writer.wake()
         return future
 
@@ -217,15 +227,9 @@ class SQLiteJournal:
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
-        """Pending deliveries of a webhook, in the order of ``seq``, due or not.
+        """Pending deliveries of a webhook, in the order of ``seq``; see ``Journal.lease``.
 
         This process owns the file, so that ``until`` is neither kept nor needed.
-
-        Args:
-            limit: how many at most. Fewer are returned only where there are no more.
-            after: only those with a higher ``seq``.
-            key: only those of this key.
-            skip_keys: none of these keys; those without a key are never skipped.
         """
         skip = frozenset(skip_keys)
         writer = self._writer

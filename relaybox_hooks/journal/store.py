@@ -21,6 +21,7 @@ _CHUNKS: Final = (128, 32, 8, 1)
 
 _EVENT: Final = "INSERT INTO event (ref, deliveries, id, name, prefix, time) VALUES "
 _DELIVERY: Final = "INSERT INTO delivery (seq, event, webhook, key, due) VALUES "
+_DEAD: Final = "INSERT INTO delivery (seq, event, webhook, key, due, state, reason, at) VALUES "
 _CHANGE: Final = "WITH v (seq, state, attempts, due, status, error, detail, reason, at) AS (VALUES "
 _MOVES: Final = """)
 SELECT d.webhook, d.state, v.state, count(*) FROM v CROSS JOIN delivery AS d ON d.seq = v.seq
@@ -41,8 +42,9 @@ AND NOT EXISTS (SELECT 1 FROM delivery WHERE seq >= ref AND seq < ref + deliveri
 
 T = TypeVar("T")
 
-#: An event to be appended: the seq of its first delivery, itself, and where it goes.
-Append: TypeAlias = tuple[int, Envelope, Targets]
+#: An event to be appended: the seq of its first delivery, itself, where it goes, and what its
+#: deliveries died of, if they are dead letters.
+Append: TypeAlias = tuple[int, Envelope, Targets, str | None]
 
 
 class Change(NamedTuple):
@@ -126,7 +128,7 @@ class Store:
         fresh: dict[str, int] = {}
         changes, notes = list(changes), list(notes)
 
-        def rows() -> tuple[dict[int, int], list[tuple[int, int, int, int]]]:
+        def rows() -> tuple[dict[tuple[int, int], int], list[tuple[int, int, int, int]]]:
             fresh.clear()
             grown = self._append(appends, fresh)
             moves = self._change(changes)
@@ -136,9 +138,9 @@ class Store:
         grown, moves = self._transact(rows)
         self._refs.update(fresh)
         self._next_ref += len(fresh)
-        for ref, number in grown.items():
-            self._count(ref, PENDING, number)
-            self.pending += number
+        for (ref, state), number in grown.items():
+            self._count(ref, state, number)
+            self.pending += number * (state == PENDING)
         for ref, before, after, number in moves:
             self._count(ref, before, -number)
             self._count(ref, after, number)
@@ -206,26 +208,36 @@ class Store:
         execute(_FORGET, (_json([row[0] for row in gone]),))
         execute(_ORPHANS, (_json([*{row[1] for row in gone}]),))
 
-    def _append(self, appends: Sequence[Append], fresh: dict[str, int]) -> dict[int, int]:
-        """Insert events and deliveries; returns the number of them for each webhook."""
+    def _append(
+        self, appends: Sequence[Append], fresh: dict[str, int]
+    ) -> dict[tuple[int, int], int]:
+        """Insert events and deliveries; returns how many for each webhook and state."""
         if not appends:
             return {}
         events: list[Any] = []
         deliveries: list[Any] = []
-        grown: dict[int, int] = {}
+        dead: list[Any] = []
+        grown: dict[tuple[int, int], int] = {}
         refs = self._refs
         seq = self.next_seq
-        for first, envelope, targets in appends:
+        for first, envelope, targets, reason in appends:
             seq, time = first, envelope.time
             events += (seq, len(targets), envelope.id, envelope.name, envelope.prefix, time)
             for webhook_id, key in targets:
                 ref = refs.get(webhook_id) or self._introduce(webhook_id, time, fresh)
-                deliveries += (seq, first, ref, key, time)
-                grown[ref] = grown.get(ref, 0) + 1
+                if reason is None:
+                    deliveries += (seq, first, ref, key, time)
+                    kind = ref, PENDING
+                else:
+                    dead += (seq, first, ref, key, time, DEAD, reason, time)
+                    kind = ref, DEAD
+                grown[kind] = grown.get(kind, 0) + 1
                 seq += 1
         for sql, bindings in _chunked(_EVENT, events, 6):
             self.connection.execute(sql, bindings)
         for sql, bindings in _chunked(_DELIVERY, deliveries, 5):
+            self.connection.execute(sql, bindings)
+        for sql, bindings in _chunked(_DEAD, dead, 8):
             self.connection.execute(sql, bindings)
         self.next_seq = max(self.next_seq, seq)
         return grown

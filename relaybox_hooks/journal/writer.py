@@ -41,13 +41,14 @@ class Committed(NamedTuple):
     """What came of a batch.
 
     Attributes:
-        futures: those of its appends, each with the first seq and the number of its deliveries.
+        futures: those of its appends, each with the seqs of its deliveries and how many of these
+            are pending: all or none.
         error: why none of the appends was stored, ``None`` where all were.
         settled: by how much the changes have brought down the number of pending deliveries.
         failing: why changes could not be written, ``None`` where none is left over.
     """
 
-    futures: Sequence[tuple[Future[Sequence[int]], int, int]]
+    futures: Sequence[tuple[Future[Sequence[int]], range, int]]
     error: JournalError | None
     settled: int
     failing: JournalError | None
@@ -197,11 +198,15 @@ class Writer:
             # One of the two may be what cannot be written: the other need not suffer.
             self._write(store, [], also_changes=True)
             error = self._write(store, new, also_changes=False)
-        stored = 0 if error is not None else deliveries
+        futures = [
+            (future, range(seq, seq + len(targets)), len(targets) if dead is None else 0)
+            for future, (seq, _, targets, dead) in taken
+        ]
+        stored = 0 if error is not None else sum(number for _, _, number in futures)
         self._tell(
             self._listener.committed,
             Committed(
-                [(future, seq, len(targets)) for future, (seq, _, targets) in taken],
+                futures,
                 error if new else None,
                 pending + stored - store.pending,
                 self.failing,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from relaybox_hooks.errors import ConfigError
@@ -47,6 +47,20 @@ def count(option: str, value: int, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(option, value, f"give a whole number of at least {least}")
     return value
+
+
+def moment(option: str, value: datetime) -> datetime:
+    """``value`` in UTC.
+
+    Raises:
+        ConfigError: it is no moment: no datetime, or without a time zone.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigError(option, value, "give a datetime with a time zone: datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(option, value, "in UTC its year is not one of 1 to 9999") from None
 
 
 def overflow_policy(option: str, value: Overflow) -> Overflow:
@@ -152,6 +166,11 @@ class RetryPolicy:
         return wait
 
 
+#: The retries of deliveries that a journal keeps: ten attempts over three days on average, as
+#: the Standard Webhooks specification recommends, the first within seconds.
+DURABLE_RETRY: Final = RetryPolicy(attempts=10, initial=5, factor=6, maximum=86_400, jitter=0.3)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
     """When a webhook whose attempts keep failing is left alone for a while.
@@ -175,3 +194,27 @@ class BreakerPolicy:
             raise ConfigError(
                 "BreakerPolicy.maximum", self.maximum, "must not be below the cooldown"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """How long a journal keeps what is settled, and what nobody asks for.
+
+    Attributes:
+        delivered: seconds that the log keeps a delivery that arrived.
+        dead: seconds that a dead letter is kept for replay.
+        count: how many of each are kept at the most; the oldest go first.
+        unregistered: seconds that deliveries wait for a webhook that is not registered again
+            after a restart, from when it was last seen; then they are dead letters.
+    """
+
+    delivered: float | timedelta = timedelta(days=1)
+    dead: float | timedelta = timedelta(days=30)
+    count: int = 100_000
+    unregistered: float | timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        for option in ("delivered", "dead", "unregistered"):
+            value = seconds(f"RetentionPolicy.{option}", getattr(self, option), zero=True)
+            _set(self, **{option: value})
+        count("RetentionPolicy.count", self.count, least=0)

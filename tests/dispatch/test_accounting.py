@@ -320,7 +320,7 @@ async def test_every_delivery_is_accounted_for(seed: int, events: int) -> None:
     assert ledger.arrived + dead == ledger.handed
     assert stats.pending == 0
     assert stats.accepted == ledger.handed.total()
-    assert len(ledger.hooks.dead_letters()) == dead.total()
+    assert len(await ledger.hooks.dead_letters()) == dead.total()
     for fate, [letter] in ledger.letters.items():
         assert letter.attempts == ledger.attempts[fate]
     assert report.left == sum(report.targets.values()) == reasons["shutdown"] > 0

@@ -22,6 +22,7 @@ from relaybox_hooks import (
     ConfigError,
     RetryPolicy,
 )
+from relaybox_hooks.dispatch.letters import Morgue
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
@@ -63,7 +64,7 @@ async def test_exhausted_after_the_last_attempt(
         for made in (1, 2, 3):
             await watch.attempted_times(made)
             await clock.advance(made)
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert (letter.reason, letter.status, letter.error) == ("exhausted", 503, None)
     assert (letter.attempts, letter.webhook_id) == (3, "root")
     assert (letter.emitted_at, letter.died_at) == (START, START + timedelta(seconds=3))
@@ -77,7 +78,7 @@ async def test_rejected_by_a_final_answer(receiver: FaultReceiver, mood: Mood) -
     async with dispatcher(webhook_to(receiver)) as hooks:
         await emit(hooks)
         await soon(hooks.join())
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert (letter.reason, letter.status, letter.attempts) == ("rejected", 422, 1)
 
 
@@ -91,7 +92,7 @@ async def test_overflow_where_the_lane_is_full(
         ids = [await emit(hooks, connectionId="same")]
         await soon(receiver.wait_for(1))
         ids += [await emit(hooks, connectionId="same") for _ in range(2)]
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
         assert_consistent(hooks.stats())
         assert hooks.stats().dropped == 1
     assert (letter.reason, letter.outcome, letter.attempts) == ("overflow", None, 0)
@@ -106,9 +107,9 @@ async def test_expired_between_two_attempts(
         await emit(hooks)
         await watch.attempted_times(1)
         await clock.advance(9)
-        assert hooks.dead_letters() == []
+        assert await hooks.dead_letters() == []
         await clock.advance(1)
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert (letter.reason, letter.status, letter.attempts) == ("expired", 503, 1)
     assert letter.died_at == START + timedelta(seconds=10)
 
@@ -136,13 +137,13 @@ async def test_ended_with_the_webhook(
         delivered = await emit(hooks)
         await soon(receiver.wait_for(3))
         getattr(hooks, how)("root")
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
         assert (letter.event_id, letter.reason, letter.status) == (waiting, reason, 503)
         assert hooks.stats().pending == 2
         assert_consistent(hooks.stats())
         receiver.release()
         await soon(hooks.join())
-        found = {each.event_id: (each.reason, each.attempts) for each in hooks.dead_letters()}
+        found = {each.event_id: (each.reason, each.attempts) for each in await hooks.dead_letters()}
         assert found == {waiting: (reason, 1), in_flight: (reason, 1)}
         assert [attempt.event_id for attempt in watch.all("delivered")] == [delivered]
         assert_consistent(hooks.stats())
@@ -163,7 +164,7 @@ async def test_shutdown_with_what_the_last_attempt_came_to(
         await hooks.aclose(timeout=0)
         found = {
             letter.event_id: (letter.status, letter.error, letter.attempts)
-            for letter in hooks.dead_letters(reason="shutdown")
+            for letter in await hooks.dead_letters(reason="shutdown")
         }
         assert_consistent(hooks.stats())
     assert found == {
@@ -186,8 +187,9 @@ async def test_memory_is_bounded_and_what_it_costs_is_counted(
     async with dispatcher(webhook, dead_letter_limit=limit, observers=[watch]) as hooks:
         ids = [await emit(hooks) for _ in range(5)]
         await soon(hooks.join())
-        assert [letter.event_id for letter in hooks.dead_letters()] == ids[5 - kept :]
-        assert hooks.morgue.evicted == 5 - kept
+        assert [letter.event_id for letter in await hooks.dead_letters()] == ids[5 - kept :]
+        assert isinstance(hooks.letters, Morgue)
+        assert hooks.letters.evicted == 5 - kept
         assert hooks.stats().failed == len(watch.letters) == 5
 
 
@@ -203,19 +205,19 @@ async def test_letters_are_found_by_all_that_is_known_of_them(
         second = (await hooks.emit("room:leave", {"roomId": "x"})).event_id
         await soon(hooks.join())
 
-        def ids(**criteria: Any) -> list[str]:
-            return [letter.event_id for letter in hooks.dead_letters(**criteria)]
+        async def ids(**criteria: Any) -> list[str]:
+            return [letter.event_id for letter in await hooks.dead_letters(**criteria)]
 
         later = START + timedelta(seconds=60)
-        assert ids() == [first, first, second, second]
-        assert ids(event_id=second) == [second] * 2
-        assert ids(event="room:join") == [first] * 2
-        assert ids(reason="rejected") == [second] * 2
-        assert ids(webhook_id="a") == [first, second]
-        assert ids(since=later) == [second] * 2, "since includes the moment itself"
-        assert ids(until=later) == [first] * 2, "until does not"
-        assert ids(since=START, until=later, webhook_id="b", reason="exhausted") == [first]
-        assert ids(event_id=first, reason="rejected") == []
+        assert await ids() == [first, first, second, second]
+        assert await ids(event_id=second) == [second] * 2
+        assert await ids(event="room:join") == [first] * 2
+        assert await ids(reason="rejected") == [second] * 2
+        assert await ids(webhook_id="a") == [first, second]
+        assert await ids(since=later) == [second] * 2, "since includes the moment itself"
+        assert await ids(until=later) == [first] * 2, "until does not"
+        assert await ids(since=START, until=later, webhook_id="b", reason="exhausted") == [first]
+        assert await ids(event_id=first, reason="rejected") == []
 
 
 def test_a_letter_prints_what_happened_and_hides_the_payload() -> None:
@@ -226,7 +228,7 @@ def test_a_letter_prints_what_happened_and_hides_the_payload() -> None:
         ):
             await emit(hooks, room="t0psecret")
             await soon(hooks.join())
-            return hooks.dead_letters()[0]
+            return (await hooks.dead_letters())[0]
 
     letter = asyncio.run(die())
     assert str(letter).endswith("to root: exhausted (status 503, attempt 1)")
@@ -237,4 +239,4 @@ def test_a_letter_prints_what_happened_and_hides_the_payload() -> None:
 async def test_a_moment_without_a_time_zone_is_refused(option: str) -> None:
     async with dispatcher() as hooks:
         with pytest.raises(ConfigError, match=rf"{option}=.*give it a time zone"):
-            hooks.dead_letters(**{option: datetime(2023, 11, 14)})  # type: ignore[arg-type]  # noqa: DTZ001
+            await hooks.dead_letters(**{option: datetime(2023, 11, 14)})  # type: ignore[arg-type]  # noqa: DTZ001

@@ -137,7 +137,7 @@ async def test_what_is_left_at_the_deadline_is_reported_by_target_and_kept(
         report = await soon(close)
         assert_consistent(hooks.stats())
         assert hooks.stats().pending == 0
-        letters = hooks.dead_letters(reason="shutdown")
+        letters = await hooks.dead_letters(reason="shutdown")
         assert sorted(letter.webhook_id for letter in letters) == ["a", "a", "a", "b", "b", "b"]
     assert report == CloseReport(0, 0, 9, {"a": 3, "b": 3, "greet": 3}, "timed out")
     assert watch.all("closed") == [report]
@@ -169,7 +169,7 @@ async def test_an_answer_in_the_last_moment_counts(
         assert hooks.stats().pending == 1
         report = await soon(hooks.aclose(timeout=0))
         assert (report.left, hooks.stats().delivered) == (0, 1)
-        assert hooks.dead_letters() == []
+        assert await hooks.dead_letters() == []
 
 
 # Emits that wait for room
@@ -188,7 +188,7 @@ async def test_emits_waiting_at_closing_are_turned_away_and_counted(
         close = asyncio.create_task(hooks.aclose())
         receipts = await soon(asyncio.gather(*waiting))
         assert [(receipt.accepted, receipt.dropped) for receipt in receipts] == [(0, 1)] * 3
-        found = {letter.event_id: letter.reason for letter in hooks.dead_letters()}
+        found = {letter.event_id: letter.reason for letter in await hooks.dead_letters()}
         assert found == {receipt.event_id: "shutdown" for receipt in receipts}
         assert_consistent(hooks.stats())
         await soon(receiver.wait_for(1))
@@ -264,7 +264,7 @@ async def test_a_cancelled_close_ends_the_drain_at_once_and_still_accounts(
             await soon(close)
         assert hooks.session.closed
         assert hooks.stats().pending == 0
-        assert [letter.reason for letter in hooks.dead_letters()] == ["shutdown"]
+        assert [letter.reason for letter in await hooks.dead_letters()] == ["shutdown"]
         report = await soon(hooks.aclose())
         assert report == CloseReport(0, 0, 1, {"root": 1}, "cancelled")
         assert watch.all("closed") == [report]

@@ -146,7 +146,7 @@ async def test_refused_addresses_do_not_stall_the_event_loop() -> None:
             seen.add(hooks.stats().pending)
             await asyncio.sleep(0)
         assert len(seen) >= 50
-        assert {letter.reason for letter in hooks.dead_letters()} == {"rejected"}
+        assert {letter.reason for letter in await hooks.dead_letters()} == {"rejected"}
 
 
 async def test_hung_threads_delay_no_other_subscriber() -> None:

@@ -58,10 +58,10 @@ async def stuck() -> AsyncIterator[Hooks]:
         await hooks.aclose(0)
 
 
-def accounted_for(hooks: Hooks) -> None:
+async def accounted_for(hooks: Hooks) -> None:
     stats = hooks.stats()
     assert (stats.accepted, stats.failed, stats.pending) == (2, 2, 0)
-    (letter,) = hooks.dead_letters()
+    (letter,) = await hooks.dead_letters()
     assert (letter.webhook_id, letter.reason) == ("hung", "shutdown")
     assert hooks.session.closed
     assert repr(hooks) == "<Hooks closed: 1 webhooks, 1 subscribers, 0 pending>"
@@ -163,7 +163,7 @@ async def test_a_join_that_is_cancelled_disturbs_nobody(stuck: Hooks) -> None:
     await asyncio.wait([join])
     assert join.cancelled()
     await stuck.aclose(0)
-    accounted_for(stuck)
+    await accounted_for(stuck)
 
 
 # Closing
@@ -186,7 +186,7 @@ async def test_closing_reports_what_was_left_at_the_deadline(
 ) -> None:
     report = await stuck.aclose(timeout=0)
     assert report == CloseReport(0, 0, 2, {"hung": 1, "endless": 1}, "timed out")
-    accounted_for(stuck)
+    await accounted_for(stuck)
     assert "closed with 2 events left" in caplog.text
 
 
@@ -205,7 +205,7 @@ async def test_closing_again_gives_the_same_report(stuck: Hooks) -> None:
 async def test_closing_from_several_tasks_gives_them_the_same_report(stuck: Hooks) -> None:
     reports = await asyncio.gather(*(stuck.aclose(0) for _ in range(3)))
     assert len({id(report) for report in reports}) == 1
-    accounted_for(stuck)
+    await accounted_for(stuck)
 
 
 async def test_a_second_closer_that_is_cancelled_leaves_the_first_alone(stuck: Hooks) -> None:
@@ -219,7 +219,7 @@ async def test_a_second_closer_that_is_cancelled_leaves_the_first_alone(stuck: H
     assert not first.done()
     first.cancel()
     await asyncio.wait([first])
-    accounted_for(stuck)
+    await accounted_for(stuck)
 
 
 async def by_native_cancel(close: Callable[[], Coroutine[Any, Any, object]]) -> None:
@@ -258,7 +258,7 @@ async def test_closing_under_cancellation_still_accounts_for_everything(
 ) -> None:
     """The drain ends at once, and nothing is left behind when the canceller goes on."""
     await cancelling(stuck.aclose)
-    accounted_for(stuck)
+    await accounted_for(stuck)
     report = await stuck.aclose()
     assert (report.left, report.ending) == (2, "cancelled")
 

@@ -161,7 +161,9 @@ async def test_no_secret_is_logged_at_any_level(
             await soon(hooks.join())
             await emit(hooks, room="t0psecret")
             await hooks.aclose(timeout=0)
-            hooks_text = f"{hooks!r} {hooks.webhooks!r} {hooks.stats()} {hooks.dead_letters()!r}"
+            hooks_text = (
+                f"{hooks!r} {hooks.webhooks!r} {hooks.stats()} {await hooks.dead_letters()!r}"
+            )
         told = "".join(f"{letter}{letter!r}{letter.outcome!r}" for letter in watch.letters)
     assert "t0psecret" not in caplog.text
     assert "t0psecret" not in told

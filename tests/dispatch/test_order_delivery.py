@@ -159,7 +159,7 @@ async def test_the_first_successes_of_a_key_come_in_emit_order(
         assert successes[key] == sorted(successes[key])
         assert requests[key] == sorted(requests[key])
     delivered = {str(accepted.event_id) for accepted in receiver.accepted}
-    dead = {letter.event_id for letter in hooks.dead_letters()}
+    dead = {letter.event_id for letter in await hooks.dead_letters()}
     assert delivered | dead == set(key_of)
     assert hooks.stats().delivered == len(set(key_of) - dead)
 
@@ -258,7 +258,7 @@ async def test_a_dead_lettered_head_lets_the_next_one_go(fault: Fault) -> None:
         spared.add(following)
         await hooks.join()
         assert list(dict.fromkeys(arrivals(receiver))) == [head, following]
-        assert [letter.event_id for letter in hooks.dead_letters()] == [head]
+        assert [letter.event_id for letter in await hooks.dead_letters()] == [head]
         assert [accepted.event_id for accepted in receiver.accepted] == [following]
 
 

@@ -88,8 +88,8 @@ def arrived(receiver: FaultReceiver, id: str = "slow") -> list[str | None]:
     return [request.event_id for request in receiver.requests if request.webhook_id == id]
 
 
-def died(hooks: Hooks, reason: Reason, id: str = "slow") -> list[str]:
-    return [letter.event_id for letter in hooks.dead_letters(reason=reason, webhook_id=id)]
+async def died(hooks: Hooks, reason: Reason, id: str = "slow") -> list[str]:
+    return [letter.event_id for letter in await hooks.dead_letters(reason=reason, webhook_id=id)]
 
 
 # "wait"
@@ -141,7 +141,7 @@ async def test_a_cancelled_wait_is_counted_and_harms_no_other_lane() -> None:
             await waiting
         cancelled = observer.seen[-1]
         assert (cancelled.accepted, cancelled.dropped) == (1, 1)
-        assert died(hooks, "overflow") == [cancelled.event_id]
+        assert await died(hooks, "overflow") == [cancelled.event_id]
         slow = hooks.stats().targets["slow"]
         assert (slow.accepted, slow.dropped, slow.failed, slow.pending) == (2, 1, 0, 1)
         await let_go(hooks, receiver)
@@ -169,12 +169,12 @@ async def test_a_wait_ends_when_its_webhook_is_removed_and_the_totals_know() -> 
         await turns()
         hooks.disable_webhook("slow")  # the one in flight has this attempt left
         lost = await waiting
-        assert died(hooks, "disabled") == [lost]
+        assert await died(hooks, "disabled") == [lost]
         hooks.enable_webhook("slow")
         waiting = emitting(hooks)
         await turns()
         hooks.remove_webhook("slow")
-        assert [letter.reason for letter in hooks.dead_letters()] == ["disabled", "removed"]
+        assert [letter.reason for letter in await hooks.dead_letters()] == ["disabled", "removed"]
         await waiting
         stats = hooks.stats()
         assert (stats.accepted, stats.failed, stats.pending) == (3, 2, 1)
@@ -192,7 +192,7 @@ async def test_the_last_waiting_event_is_counted_though_its_lane_is_gone() -> No
         await waiting
         stats = hooks.stats()
         assert (stats.accepted, stats.failed, stats.pending) == (2, 2, 0)
-        assert len(died(hooks, "removed")) == 2
+        assert len(await died(hooks, "removed")) == 2
 
 
 async def test_emit_timeout_bounds_the_wait() -> None:
@@ -206,7 +206,7 @@ async def test_emit_timeout_bounds_the_wait() -> None:
         await clock.advance(0.1)
         receipt = await waiting
         assert (receipt.accepted, receipt.dropped) == (0, 1)
-        assert died(hooks, "overflow") == [receipt.event_id]
+        assert await died(hooks, "overflow") == [receipt.event_id]
         receiver.release()
         await hooks.join()
         assert receipt.event_id not in arrived(receiver)
@@ -220,7 +220,7 @@ async def test_drop_oldest_never_drops_what_is_in_flight() -> None:
         flying = await emit(hooks)
         await receiver.wait_until(lambda: len(receiver.held) == 1)
         others = [await emit(hooks) for _ in range(5)]
-        assert died(hooks, "overflow") == others[:3]
+        assert await died(hooks, "overflow") == others[:3]
         await let_go(hooks, receiver)
         assert arrived(receiver) == [flying, *others[3:]]
         assert hooks.stats().dropped == 3
@@ -234,7 +234,7 @@ async def test_drop_oldest_drops_the_newest_where_all_are_in_flight() -> None:
         await receiver.wait_until(lambda: len(receiver.held) == 2)
         receipt = await hooks.emit("room:join", ROOM)
         assert (receipt.accepted, receipt.dropped) == (0, 1)
-        assert died(hooks, "overflow") == [receipt.event_id]
+        assert await died(hooks, "overflow") == [receipt.event_id]
 
 
 async def test_drop_oldest_drops_what_waits_for_a_retry_and_its_key_goes_on() -> None:
@@ -245,10 +245,10 @@ async def test_drop_oldest_drops_what_waits_for_a_retry_and_its_key_goes_on() ->
         await receiver.wait_for(1)
         await until(lambda: not hooks.stats().targets["slow"].in_flight)
         second, third = await emit(hooks, "c"), await emit(hooks, "c")
-        assert died(hooks, "overflow") == [retrying]
+        assert await died(hooks, "overflow") == [retrying]
         await hooks.join()
         assert arrived(receiver) == [retrying, second, third]
-        [letter] = hooks.dead_letters()
+        [letter] = await hooks.dead_letters()
         assert (letter.status, letter.attempts) == (503, 1)
 
 
@@ -257,7 +257,7 @@ async def test_drop_newest_keeps_what_it_has() -> None:
         kept = [await emit(hooks), await emit(hooks)]
         receipt = await hooks.emit("room:join", ROOM)
         assert (receipt.accepted, receipt.dropped) == (0, 1)
-        assert died(hooks, "overflow") == [receipt.event_id]
+        assert await died(hooks, "overflow") == [receipt.event_id]
         await let_go(hooks, receiver)
         assert arrived(receiver) == kept
 
@@ -279,7 +279,7 @@ async def test_raise_gives_the_event_to_nobody() -> None:
             await hooks.emit("room:join", ROOM)
         assert (caught.value.target, caught.value.limit) == ("slow", 1)
         assert hooks.stats() == before
-        assert not hooks.dead_letters()
+        assert not await hooks.dead_letters()
         assert len(told) == 1
 
 
@@ -296,9 +296,9 @@ async def test_a_webhooks_own_policy_beats_the_default(method: str) -> None:
         for _ in range(2):
             result = getattr(hooks, method)("room:join", ROOM)
             await result if method == "emit" else None
-        assert flying not in died(hooks, "overflow", "own")
-        assert len(died(hooks, "overflow", "own")) == 2
-        assert len(died(hooks, "overflow", "default")) == 2  # in flight: the newest went
+        assert flying not in await died(hooks, "overflow", "own")
+        assert len(await died(hooks, "overflow", "own")) == 2
+        assert len(await died(hooks, "overflow", "default")) == 2  # in flight: the newest went
 
 
 async def test_emit_nowait_raises_where_emit_would_wait() -> None:
@@ -322,7 +322,7 @@ async def test_what_waits_behind_another_grows_too_old() -> None:
         await clock.advance(9.9)
         assert hooks.stats().pending == 2
         await clock.advance(0.1)
-        assert died(hooks, "expired") == [old]
+        assert await died(hooks, "expired") == [old]
         young = await emit(hooks, "c")
         await let_go(hooks, receiver)
         assert arrived(receiver) == [flying, young]
@@ -336,7 +336,7 @@ async def test_what_waits_for_a_worker_grows_too_old() -> None:
         await receiver.wait_until(lambda: len(receiver.held) == 1)
         old = [await emit(hooks, "d"), await emit(hooks)]
         await clock.advance(10)
-        assert died(hooks, "expired") == old
+        assert await died(hooks, "expired") == old
         await let_go(hooks, receiver)
         assert arrived(receiver) == [flying]
 
@@ -350,8 +350,8 @@ async def test_what_waits_for_a_retry_grows_too_old_and_lets_its_key_go_on() -> 
         await clock.advance(5)
         following = await emit(hooks, "c")
         await clock.advance(5)
-        assert died(hooks, "expired") == [old]
-        assert hooks.dead_letters()[0].status == 503
+        assert await died(hooks, "expired") == [old]
+        assert (await hooks.dead_letters())[0].status == 503
         await hooks.join()  # the retry would have been due 990 seconds from now
         assert arrived(receiver) == [old, following]
 
@@ -365,7 +365,7 @@ async def test_an_event_that_grew_old_waiting_for_room_is_not_sent() -> None:
         await clock.advance(11)
         await let_go(hooks, receiver)
         assert arrived(receiver) == [flying]
-        assert died(hooks, "expired") == [await waiting]
+        assert await died(hooks, "expired") == [await waiting]
 
 
 async def test_a_webhooks_own_age_limit_beats_the_default() -> None:
@@ -378,7 +378,7 @@ async def test_a_webhooks_own_age_limit_beats_the_default() -> None:
         await receiver.wait_until(lambda: len(receiver.held) == 2)
         old = await emit(hooks, "c")
         await clock.advance(5)
-        assert died(hooks, "expired") == [old]
-        assert died(hooks, "expired", "patient") == []
+        assert await died(hooks, "expired") == [old]
+        assert await died(hooks, "expired", "patient") == []
         await clock.advance(45)
-        assert died(hooks, "expired", "patient") == [old]
+        assert await died(hooks, "expired", "patient") == [old]

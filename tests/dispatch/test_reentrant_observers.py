@@ -93,12 +93,12 @@ async def opened(
             yield hooks, receiver
 
 
-def check(hooks: Hooks, events: int) -> None:
+async def check(hooks: Hooks, events: int) -> None:
     stats = hooks.stats()
     assert stats.accepted == events
     assert stats.pending == 0
     assert stats.delivered + stats.failed + stats.dropped == events
-    letters = [(letter.webhook_id, letter.event_id) for letter in hooks.dead_letters()]
+    letters = [(letter.webhook_id, letter.event_id) for letter in await hooks.dead_letters()]
     assert len(letters) == len(set(letters)) == stats.failed + stats.dropped
 
 
@@ -115,7 +115,7 @@ async def test_a_webhook_that_is_ended_while_an_attempt_is_told_of_is_not_tried_
         await hooks.join()
         assert observer.acted == 1
         assert len(receiver.requests) == 1
-        check(hooks, 5)
+        await check(hooks, 5)
     assert observer.unbalanced == []
 
 
@@ -129,12 +129,12 @@ async def test_a_webhook_that_is_ended_at_the_first_loss(action: str) -> None:
             await hooks.emit("room:join", ROOM)
         await receiver.wait_until(lambda: len(receiver.held) == 1)
         await clock.advance(10)
-        reasons = [letter.reason for letter in hooks.dead_letters()]
+        reasons = [letter.reason for letter in await hooks.dead_letters()]
         assert reasons.count("expired") == 1
         assert len(reasons) == 4
         receiver.release()
         await hooks.join()
-        check(hooks, 5)
+        await check(hooks, 5)
     assert observer.unbalanced == []
 
 
@@ -167,7 +167,7 @@ async def test_an_event_emitted_at_each_loss_breaks_no_chain() -> None:
         receiver.release()
         await receiver.wait_until(lambda: len(receiver.accepted) == 1)
         await hooks.aclose(timeout=0)
-        check(hooks, stats.accepted)
+        await check(hooks, stats.accepted)
 
 
 @pytest.mark.parametrize("action", ["disable_webhook", "remove_webhook"])
@@ -179,7 +179,7 @@ async def test_a_webhook_that_is_ended_at_the_first_loss_of_the_close(action: st
         await receiver.wait_until(lambda: len(receiver.held) == 1)
         report = await hooks.aclose(timeout=0)
         assert report.left == 5
-        check(hooks, 5)
+        await check(hooks, 5)
 
 
 async def test_the_books_balance_at_every_loss() -> None:
@@ -272,7 +272,7 @@ async def test_an_event_emitted_at_a_drop_overfills_no_lane() -> None:
         assert (receipt.accepted, receipt.dropped) == (0, 1)
         stats = hooks.stats()
         assert (stats.accepted, stats.pending, stats.dropped) == (5, 3, 2)
-    check(hooks, 5)
+    await check(hooks, 5)
 
 
 async def test_emit_nowait_waits_for_no_room_that_an_observer_took() -> None:
@@ -286,7 +286,7 @@ async def test_emit_nowait_waits_for_no_room_that_an_observer_took() -> None:
         assert (receipt.accepted, receipt.dropped) == (0, 2)
         row = hooks.stats().targets["second"]
         assert (row.accepted, row.pending, row.dropped) == (3, 2, 1)
-    check(hooks, 5)
+    await check(hooks, 5)
 
 
 async def test_a_wait_that_is_cancelled_as_room_comes_is_not_served() -> None:

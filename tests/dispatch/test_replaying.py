@@ -62,7 +62,7 @@ async def dead(hooks: Hooks[Any], count: int) -> list[str]:
     """Emit ``count`` events that die of the receiver's mood."""
     ids = [await emit(hooks) for _ in range(count)]
     await soon(hooks.join())
-    assert len(hooks.dead_letters()) >= count
+    assert len(await hooks.dead_letters()) >= count
     return ids
 
 
@@ -78,7 +78,7 @@ async def test_a_replayed_letter_keeps_its_id_and_is_stamped_anew(
         await clock.advance(3600)
         mood.fault = Answer()
         assert await soon(hooks.replay()) == (1, 0, 0)
-        assert hooks.dead_letters() == []
+        assert await hooks.dead_letters() == []
         row = hooks.stats().targets["root"]
         assert (row.accepted, row.delivered, row.failed) == (1, 1, 0)
         assert_consistent(hooks.stats())
@@ -117,7 +117,7 @@ async def test_an_endpoint_that_is_gone_at_a_replay_is_disabled(
         mood.fault = Answer(410)
         assert await soon(hooks.replay()) == (0, 1, 2)
         assert [webhook.enabled for webhook in hooks.webhooks] == [False]
-        assert len(hooks.dead_letters()) == 3
+        assert len(await hooks.dead_letters()) == 3
         assert_consistent(hooks.stats())
 
 
@@ -169,7 +169,7 @@ async def test_only_what_was_chosen_is_replayed(
         ids += await dead(hooks, 1)
         mood.fault = Answer()
         assert await soon(hooks.replay(**criteria(ids))) == (1, 0, 0)
-        assert [letter.event_id for letter in hooks.dead_letters()] == [ids[0], ids[2]]
+        assert [letter.event_id for letter in await hooks.dead_letters()] == [ids[0], ids[2]]
 
 
 async def test_replay_keeps_to_its_rate(
@@ -232,7 +232,7 @@ async def test_a_letter_that_fails_again_stays_with_what_happened(
         mood.fault = Answer(401)
         before = hooks.stats()
         assert await soon(hooks.replay()) == (0, 1, 0)
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
         assert hooks.stats() == before
     assert (letter.event_id, letter.reason) == (event_id, "exhausted")
     assert (letter.status, letter.attempts) == (401, 2)
@@ -252,7 +252,7 @@ async def test_a_replay_that_hangs_ends_by_the_webhook_s_time_out(
         assert not replay.done()
         await clock.advance(0.1)
         assert await soon(replay) == (0, 1, 0)
-        assert [letter.error for letter in hooks.dead_letters()] == ["TimeoutError"]
+        assert [letter.error for letter in await hooks.dead_letters()] == ["TimeoutError"]
 
 
 async def test_letters_of_disabled_and_unknown_webhooks_are_skipped(
@@ -265,7 +265,7 @@ async def test_letters_of_disabled_and_unknown_webhooks_are_skipped(
         hooks.disable_webhook("off")
         hooks.remove_webhook("gone")
         assert await soon(hooks.replay()) == (0, 1, 2)
-        assert {letter.webhook_id for letter in hooks.dead_letters()} == {"off", "gone", "on"}
+        assert {letter.webhook_id for letter in await hooks.dead_letters()} == {"off", "gone", "on"}
         hooks.enable_webhook("off")
         assert await soon(hooks.replay(webhook_id="off")) == (0, 1, 0)
 
@@ -286,7 +286,7 @@ async def test_a_webhook_that_goes_while_a_replay_waits_is_left_alone(
             getattr(hooks, how)("root")
         await clock.advance(10)
         assert await soon(replay) == (1, 0, 2)
-        assert len(hooks.dead_letters()) == 2
+        assert len(await hooks.dead_letters()) == 2
         assert_consistent(hooks.stats())
     assert len(receiver.requests) == 4
 
@@ -299,7 +299,7 @@ async def test_replays_side_by_side_send_each_letter_once(
         mood.fault = Answer()
         reports = await soon(asyncio.gather(*(hooks.replay(rate=1e6) for _ in range(4))))
         assert sum(report.delivered for report in reports) == 6
-        assert hooks.dead_letters() == []
+        assert await hooks.dead_letters() == []
         assert (hooks.stats().delivered, hooks.stats().failed) == (6, 0)
         assert_consistent(hooks.stats())
     assert sorted(each.event_id or "" for each in receiver.accepted) == sorted(ids)
@@ -333,7 +333,7 @@ async def test_a_letter_evicted_while_it_is_replayed_is_delivered_all_the_same(
         receiver.release()
         await soon(hooks.join())
         await soon(replay)
-        assert len(hooks.dead_letters()) == 1
+        assert len(await hooks.dead_letters()) == 1
         assert_consistent(hooks.stats())
 
 

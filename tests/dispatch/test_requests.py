@@ -214,7 +214,7 @@ async def test_redirects_are_final_and_not_followed() -> None:
             await hooks.emit("room:join", {"roomId": "r"})
             await hooks.join()
         assert [request.path for request in receiver.requests] == ["/"]
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert (letter.reason, letter.status, letter.attempts) == ("rejected", 307, 1)
     assert "register the final URL" in str(letter)
 
@@ -276,7 +276,7 @@ async def test_a_hosts_session_that_raises_for_status_changes_no_verdict(
     ):
         await hooks.emit("room:join", {"roomId": "r"})
         await hooks.join()
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
         assert (letter.status, letter.reason, letter.attempts) == (status, reason, 1)
         assert hooks.webhooks[0].enabled == (status != 410)
         assert len(receiver.requests) == 1
@@ -291,5 +291,5 @@ async def test_a_hosts_session_that_is_closed_fails_deliveries_and_nothing_else(
     async with Hooks([webhook], http_session=session) as hooks:
         await hooks.emit("room:join", {"roomId": "r"})
         await hooks.join()
-        (letter,) = hooks.dead_letters()
+        (letter,) = await hooks.dead_letters()
     assert (letter.reason, letter.error) == ("exhausted", "RuntimeError")

@@ -58,7 +58,7 @@ async def test_many_silent_names_delay_no_other_webhook(names: SilentNames) -> N
             await hooks.emit("room:leave", {"roomId": "one"})
             await receiver.wait_for(1)
             assert hooks.stats().targets["s0"].in_flight == 1
-    assert len(hooks.dead_letters(reason="shutdown")) == 40
+    assert len(await hooks.dead_letters(reason="shutdown")) == 40
 
 
 async def test_attempts_at_one_name_share_its_lookup(names: SilentNames) -> None:

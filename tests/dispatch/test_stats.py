@@ -266,7 +266,8 @@ async def test_an_observer_may_remove_the_webhook_whose_letters_it_is_told_of() 
             receiver.release()
             await hooks.join()
             assert hooks.stats()[:6] == (4, 1, 3, 0, 0, 0)
-            assert len(hooks.dead_letters()) == len({x.event_id for x in hooks.dead_letters()}) == 3
+            letters = await hooks.dead_letters()
+            assert len(letters) == len({letter.event_id for letter in letters}) == 3
 
 
 # What a given-up delivery held back
@@ -311,4 +312,4 @@ async def test_a_head_that_expires_lets_the_next_of_its_key_go() -> None:
             await clock.advance(30)
             await hooks.join()
             assert hooks.stats()[:6] == (2, 1, 1, 0, 0, 0)
-            assert [letter.reason for letter in hooks.dead_letters()] == ["expired"]
+            assert [letter.reason for letter in await hooks.dead_letters()] == ["expired"]
