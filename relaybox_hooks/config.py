@@ -27,7 +27,7 @@ from relaybox_hooks.dispatch.egress import EgressPolicy
 from relaybox_hooks.dispatch.hooks import Hooks
 from relaybox_hooks.errors import ConfigError, RelayboxHooksError, UnknownEventError
 from relaybox_hooks.events import Catalogue
-from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 
 #: Options of ``Hooks`` that are objects, which no file can hold.
@@ -39,6 +39,7 @@ _POLICIES: Final[Mapping[str, Callable[..., object]]] = {
     "timeouts": Timeouts,
     "breaker": BreakerPolicy,
     "egress": EgressPolicy,
+    "retention": RetentionPolicy,
 }
 
 #: Keys of a webhook whose value may be ``{ env = "NAME" }``, or a list with such tables.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +19,9 @@ from relaybox_hooks import (
     Webhook,
 )
 from relaybox_hooks.config import ConfigFileError, read
+from relaybox_hooks.targets.policies import RetentionPolicy
 from relaybox_hooks.testing import FaultReceiver
+from relaybox_hooks.wire.standard import generate_standard_secret
 
 CRM = """
 [webhooks.crm]
@@ -123,6 +125,10 @@ close_timeout = 2
 retry.attempts = 1
 timeouts.total = 3
 
+[retention]
+count = 10
+dead = 60
+
 [egress]
 public_only = true
 allow_networks = ["10.1.0.0/16"]
@@ -136,7 +142,8 @@ allow_hosts = ["hooks.internal"]
     assert options["egress"] == EgressPolicy(
         public_only=True, allow_networks=["10.1.0.0/16"], allow_hosts=["hooks.internal"]
     )
-    objects = {"webhooks", "http_session", "observers", "clock", "random"}
+    assert options["retention"] == RetentionPolicy(count=10, dead=60)
+    objects = {"webhooks", "http_session", "observers", "journal", "clock", "random"}
     assert options.keys() == inspect.signature(Hooks).parameters.keys() - objects
     assert isinstance(Hooks.from_config(file), Hooks)
 
@@ -239,9 +246,24 @@ def test_text_that_is_no_utf8_is_no_toml(file: Path) -> None:
         Hooks.from_config(file)
 
 
-def test_secrets_may_be_lists(file: Path) -> None:
-    """A webhook's further keys may be several; a list is read item by item."""
-    said: Any = refused(
-        file, CRM.replace('{ env = "CRM_SIGNING_KEY" }', '["old", { env = "NOT_SET" }]')
+def test_keys_rotate_and_secrets_may_be_several(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = generate_standard_secret()
+    monkeypatch.setenv("NEW_SECRET", secret)
+    text = (
+        CRM
+        + """
+previous_key = { env = "CRM_TOKEN" }
+rotate_at = 2026-12-01T00:00:00Z
+standard_webhooks = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", { env = "NEW_SECRET" }]
+"""
     )
-    assert said.endswith("signing_key: the environment variable NOT_SET is not set")
+    write(file, text)
+    (webhook,) = Hooks.from_config(file).webhooks
+    assert (webhook.signing_key, webhook.previous_key) == ("the key of crm", "Bearer 1234")
+    assert webhook.rotate_at == datetime(2026, 12, 1, tzinfo=UTC)
+    assert webhook.standard_webhooks == ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", secret)
+    assert refused(file, text.replace("NEW_SECRET", "NOT_SET")).endswith(
+        "standard_webhooks: the environment variable NOT_SET is not set"
+    )

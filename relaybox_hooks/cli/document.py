@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import tempfile
 import tomllib
@@ -93,14 +95,16 @@ class Document:
         return tomlkit.dumps(self._tables).splitlines(keepends=True)
 
     def read(self) -> Configuration:
-        """What the file would say now. What it refers to in the environment is not looked up:
-        whoever edits a file need not hold its secrets.
+        """What the file would say now.
+
+        What it refers to in the environment is not looked up, for whoever edits a file need not
+        hold its secrets: stand-ins take their places.
 
         Raises:
             ConfigFileError: it would say what cannot work.
         """
         text = tomlkit.dumps(self._tables)
-        return interpret(tomllib.loads(text), self.path, {}, lambda name: f"${name}")
+        return interpret(tomllib.loads(text), self.path, {}, _stand_in)
 
     def save(self) -> None:
         """Write the file, whole or not at all.
@@ -120,6 +124,11 @@ class Document:
             os.replace(file.name, target)
         except OSError as error:
             raise ConfigFileError(self.path, "", "", f": {error.strerror}") from None
+
+
+def _stand_in(variable: str) -> str:
+    """What does for any secret, those of Standard Webhooks included, and for a header."""
+    return f"whsec_{base64.b64encode(hashlib.sha256(variable.encode()).digest()).decode()}"
 
 
 def _epilogue(lines: list[str]) -> list[str]:

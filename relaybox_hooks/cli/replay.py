@@ -100,4 +100,4 @@ class _Teller:
             return f"is not in {self._config}"
         if not self._enabled[webhook_id]:
             return f"is disabled in {self._config}"
-        return f"is gone: `relaybox-hooks webhook disable {printable(webhook_id)}`"
+        return "is disabled: it answered 410 Gone, or the server disabled it"

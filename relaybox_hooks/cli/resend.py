@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from aiohttp import ClientSession
 
@@ -14,7 +15,8 @@ from relaybox_hooks.dispatch.egress import EgressPolicy
 from relaybox_hooks.dispatch.replay import ReplayReport
 from relaybox_hooks.dispatch.retry import Outcome, Verdict
 from relaybox_hooks.dispatch.settings import Settings, resolve
-from relaybox_hooks.journal import Journal, StoredDelivery
+from relaybox_hooks.journal import Journal, KnownWebhook, StoredDelivery
+from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope
 
 
@@ -29,15 +31,16 @@ async def send_again(
     """Send ``letters`` in their order, signed with the webhooks' current keys.
 
     What is delivered is settled in the journal; what fails stays a dead letter, with its new
-    outcome. A webhook that answers 410 is sent nothing more.
+    outcome. A webhook that answers 410 is sent nothing more, which the journal remembers.
 
     Args:
         said: the webhooks, and the options that hold for them.
         on_progress: told of each letter and its outcome, ``None`` where it was skipped, because
-            its webhook is not there or not enabled.
+            its webhook is not there, or is disabled in the file or by an earlier 410.
         rate: attempts per second at the most.
     """
-    endpoints = _endpoints(said)
+    known = await journal.load_states()
+    endpoints = _endpoints(said, known)
     delivered = failed = skipped = 0
     async with open_session(said.options.get("egress", EgressPolicy.DEFAULT)) as session:
         for letter in letters:
@@ -60,20 +63,37 @@ async def send_again(
                 )
             if outcome.verdict is Verdict.GONE:
                 del endpoints[letter.webhook_id]
+                _disable(journal, said, letter.webhook_id, known)
             on_progress(letter, outcome)
     return ReplayReport(delivered, failed, skipped)
 
 
-def _endpoints(said: Configuration) -> dict[str, Endpoint]:
+def _endpoints(said: Configuration, known: Mapping[str, KnownWebhook]) -> dict[str, Endpoint]:
     """What the enabled webhooks are sent with, by their ids."""
     names = Settings.__dataclass_fields__.keys() & said.options.keys()
     defaults = Settings(**{name: said.options[name] for name in names})
     endpoints = {}
     for webhook in said.webhooks:
-        if webhook.enabled:
+        if webhook.enabled and not _state_of(webhook, known).get("disabled"):
             own = resolve(webhook, defaults)
             endpoints[webhook.id] = Endpoint(webhook, own.retry, own.timeouts, own.max_response)
     return endpoints
+
+
+def _state_of(webhook: Webhook, known: Mapping[str, KnownWebhook]) -> dict[str, Any]:
+    """What the journal remembers of a webhook; nothing of one that had another URL."""
+    state = known[webhook.id].state if webhook.id in known else None
+    return state if state is not None and state.get("url") == webhook.url else {}
+
+
+def _disable(
+    journal: Journal, said: Configuration, webhook_id: str, known: Mapping[str, KnownWebhook]
+) -> None:
+    """Let the server, too, send a webhook nothing when it starts again."""
+    (webhook,) = (webhook for webhook in said.webhooks if webhook.id == webhook_id)
+    state = _state_of(webhook, known)
+    remembered = {"url": webhook.url, "disabled": True, "breaker": state.get("breaker")}
+    journal.save_state(webhook_id, remembered)
 
 
 async def _attempt(endpoint: Endpoint, session: ClientSession, envelope: Envelope) -> Outcome:

@@ -76,7 +76,7 @@ async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
     assert output.splitlines() == [
         "failed   room:join e-0 to crm: status 500",
         "failed   room:join e-1 to gone: status 410: the endpoint is gone for good",
-        "skipped  webhook gone is gone: `relaybox-hooks webhook disable gone`",
+        "skipped  webhook gone is disabled: it answered 410 Gone, or the server disabled it",
         "skipped  webhook off is disabled in hooks.toml",
         "skipped  webhook old is not in hooks.toml",
         "failed   room:join e-5 to crm: status 500",
