@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -61,11 +62,16 @@ def say_indented(text: Text, columns: int) -> None:
         say(" " * columns, line)
 
 
-def table(*columns: str) -> Table:
-    """A table without lines, so that other programs can cut it."""
+def table(*columns: str, whole: Collection[str] = ()) -> Table:
+    """A table without lines, so that other programs can cut it.
+
+    Args:
+        columns: their names.
+        whole: those whose cells a narrow terminal does not break.
+    """
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(column, overflow="fold", no_wrap=column in whole)
     return made
 
 

@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from relaybox_hooks.cli.console import iso, moment, printable, say, say_json, say_table, table
+from relaybox_hooks.cli.console import (
+    iso,
+    moment,
+    printable,
+    say,
+    say_json,
+    say_table,
+    shortened,
+    table,
+)
 from relaybox_hooks.cli.inputs import JSONOption, examples, moment_of
 from relaybox_hooks.dispatch.letters import Reason
 from relaybox_hooks.journal import DeliveryState, StoredDelivery
@@ -84,7 +94,7 @@ def deliveries(
             limit=limit,
         )
 
-    _show(journal, ask, as_json=as_json)
+    _show(journal, ask, by="emitted", as_json=as_json)
 
 
 def dead_letters(
@@ -107,7 +117,7 @@ def dead_letters(
     async def ask(store: SQLiteJournal) -> list[StoredDelivery]:
         return await store.dead_letters(**chosen, limit=limit)
 
-    _show(journal, ask, as_json=as_json)
+    _show(journal, ask, by="died", as_json=as_json)
 
 
 def letter_filters(
@@ -139,7 +149,7 @@ def journal_of(path: str) -> SQLiteJournal:
     return SQLiteJournal(path)
 
 
-def _show(path: str, ask: Callable[[SQLiteJournal], Any], *, as_json: bool) -> None:
+def _show(path: str, ask: Callable[[SQLiteJournal], Any], *, by: str, as_json: bool) -> None:
     """Show what is found, and how much there is in all."""
 
     async def find() -> tuple[list[StoredDelivery], dict[str, int]]:
@@ -158,38 +168,36 @@ def _show(path: str, ask: Callable[[SQLiteJournal], Any], *, as_json: bool) -> N
             say_json(_record(delivery))
         return
     if found:
-        say_table(_table(found))
+        say_table(_table(found, by=by))
         say("")
     in_all = ", ".join(f"{count} {state}" for state, count in counts.items())
     say(f"{len(found)} shown; the journal has {in_all}")
 
 
-def _table(found: list[StoredDelivery]) -> Any:
-    rows = table("emitted", "event", "id", "webhook", "state", "attempts", "last attempt", "since")
+def _table(found: list[StoredDelivery], *, by: str) -> Table:
+    """The deliveries found, with the moment that they are ordered by."""
+    rows = table(by, "event", "id", "webhook", "state", "attempts", whole=("id",))
     for delivery in found:
         envelope = delivery.envelope
-        state = delivery.state if delivery.reason is None else f"dead: {delivery.reason}"
         cells = (
-            moment(envelope.time),
+            moment(delivery.at if by == "died" else envelope.time),
             envelope.name,
             envelope.id,
-            delivery.webhook_id,
-            state,
-            str(delivery.attempts),
-            outcome_of(delivery),
-            moment(delivery.at),
+            shortened(delivery.webhook_id),
+            delivery.reason or delivery.state,
+            _attempts(delivery),
         )
         rows.add_row(*map(printable, cells))
     return rows
 
 
-def outcome_of(delivery: StoredDelivery) -> str:
-    """What the last attempt came to, in words."""
+def _attempts(delivery: StoredDelivery) -> str:
+    """How many were made, and what the last one came to."""
     outcome = delivery.outcome
     if outcome is None:
-        return "-"
-    what = f"status {outcome.status}" if outcome.status else str(outcome.error)
-    return f"{what}: {outcome.detail}" if outcome.detail else what
+        return str(delivery.attempts)
+    what = f"status {outcome.status}" if outcome.status else outcome.error
+    return f"{delivery.attempts}, {what}"
 
 
 def _record(delivery: StoredDelivery) -> dict[str, Any]:

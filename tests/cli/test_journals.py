@@ -33,7 +33,7 @@ async def fill(path: Path) -> None:
         (second,) = await journal.append(envelope("room:join", "e-2", 60), [("crm", "zoe")])
         (third,) = await journal.append(envelope("room:leave", "e-3", 30), [("crm", "zoe")])
         journal.settle(second, attempts=1, outcome=StoredOutcome(204, None, ""), at=now - 59)
-        refused = StoredOutcome(None, "ClientOSError", "\x1b[2Jreset")
+        refused = StoredOutcome(None, "Client\x1b[2JError", "reset")
         journal.bury(third, "exhausted", attempts=5, outcome=refused, at=now - 10)
 
 
@@ -56,19 +56,18 @@ async def test_the_installed_program_shows_deliveries(run: Run, tmp_path: Path) 
     code, output, errors = await run("deliveries", "hooks.db")
     assert (code, errors) == (0, "")
     lines = output.splitlines()
-    assert lines[0].split() == [
-        *("emitted", "event", "id", "webhook", "state", "attempts", "last", "attempt", "since")
-    ]
+    assert lines[0].split() == ["emitted", "event", "id", "webhook", "state", "attempts"]
     assert [line.split()[2:6] for line in lines[1:5]] == [
-        ["room:leave", "e-3", "crm", "dead:"],
+        ["room:leave", "e-3", "crm", "exhausted"],
         ["room:join", "e-2", "crm", "delivered"],
         ["room:join", "e-1", "audit", "pending"],
         ["room:join", "e-1", "crm", "pending"],
     ]
-    assert "ClientOSError: �[2Jreset" in lines[1]
+    assert lines[1].endswith("  exhausted  5, Client�[2JError")
     assert lines[-1] == "4 shown; the journal has 2 pending, 1 delivered, 1 dead"
     code, output, _ = await run("dead-letters", "hooks.db")
-    assert (code, output.splitlines()[-1][:7]) == (0, "1 shown")
+    assert (code, output.split()[:2]) == (0, ["died", "event"])
+    assert output.splitlines()[-1].startswith("1 shown")
 
 
 def test_deliveries_are_chosen(call: Call, journal: str) -> None:
@@ -109,8 +108,8 @@ def test_programs_read_all_of_a_delivery(call: Call, journal: str) -> None:
         "reason": "exhausted",
         "attempts": 5,
         "status": None,
-        "error": "ClientOSError",
-        "detail": "\x1b[2Jreset",
+        "error": "Client\x1b[2JError",
+        "detail": "reset",
         "due_at": None,
         "data": {"roomId": "\x9b2J"},
         "session": Session(client_id="zoe").to_wire(),
