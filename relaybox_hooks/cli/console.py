@@ -15,6 +15,8 @@ from rich.text import Text
 
 #: Columns of what is no terminal: enough that no table is cut.
 _WIDE: Final = 10_000
+#: Characters of an id that is shown whole although it says little.
+_ID: Final = 16
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -27,9 +29,6 @@ def _console(*, stderr: bool = False) -> Console:
         emoji=False,
     )
 
-
-#: Characters of an id that is shown whole although it says little.
-_ID: Final = 16
 
 out: Final = _console()
 err: Final = _console(stderr=True)
@@ -122,6 +121,6 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def several(count: int, one: str, many: str | None = None) -> str:
+def several(count: int, noun: str) -> str:
     """A count with its noun."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

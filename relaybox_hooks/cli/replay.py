@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from relaybox_hooks.cli.console import err, printable, say, several
+from relaybox_hooks.cli.console import out, printable, say, several
 from relaybox_hooks.cli.inputs import examples
 from relaybox_hooks.cli.journals import (
     EventIdOption,
@@ -59,7 +59,7 @@ def replay(
     async def run() -> bool:
         async with journal_of(journal) as store:
             letters = await store.dead_letters(**chosen)
-            with Progress(console=err, transient=True, disable=not err.is_terminal) as progress:
+            with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
                 teller = _Teller(said, config, progress, len(letters))
                 report = await send_again(store, said, letters, teller.tell, rate=rate)
             await store.flush()

@@ -118,6 +118,19 @@ def run(start: Start) -> Run:
     return run
 
 
+def _read_all(terminal: int) -> str:
+    """What is written to a terminal until nobody has it open any more."""
+    written = b""
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:  # what Linux says then
+            data = b""
+        if not data:
+            return written.decode()
+        written += data
+
+
 Terminal: TypeAlias = Callable[..., Coroutine[Any, Any, str]]
 
 
@@ -137,11 +150,12 @@ def terminal(tmp_path: Path) -> Terminal:
                 cwd=tmp_path,
                 env={**_environment(), "TERM": "xterm-256color", **environment},
             )
-            async with asyncio.timeout(20):
-                await process.wait()
-            return os.read(ours, 1 << 16).decode()
-        finally:
             os.close(theirs)
+            async with asyncio.timeout(20):
+                written = await asyncio.to_thread(_read_all, ours)
+                await process.wait()
+            return written
+        finally:
             os.close(ours)
 
     return terminal

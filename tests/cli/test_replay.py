@@ -12,7 +12,7 @@ from relaybox_hooks.testing import Answer, FaultReceiver
 from relaybox_hooks.wire.envelope import Envelope
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from tests.cli.conftest import Run, Terminal
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
@@ -86,6 +86,18 @@ async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
         letters = await journal.dead_letters(webhook_id="crm")
     assert [(letter.attempts, letter.reason) for letter in letters] == [(6, "exhausted")] * 2
     assert {letter.outcome and letter.outcome.status for letter in letters} == {500}
+
+
+async def test_a_terminal_shows_a_bar(terminal: Terminal, tmp_path: Path) -> None:
+    """What does not arrive stands above it, and in the end it is gone."""
+    async with SQLiteJournal(tmp_path / "hooks.db") as journal:
+        await bury(journal, "crm", "crm")
+    async with FaultReceiver(Answer(500)) as receiver:
+        configuration(tmp_path / "hooks.toml", receiver.url, "crm")
+        written = await terminal("replay", "hooks.db")
+    assert "sending" in written
+    assert "room:join e-1 to crm: status 500" in written
+    assert written.endswith("2 dead letters: 0 delivered, 2 failed, 0 skipped\r\n")
 
 
 async def test_letters_are_chosen_as_they_are_shown(run: Run, tmp_path: Path) -> None:
