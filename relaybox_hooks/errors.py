@@ -11,6 +11,7 @@
     ├── HooksClosedError                    not started yet, closing or closed
     ├── JournalWaitError                    emit_nowait, where emit waits for the journal
     ├── EgressError (OSError)               an address the egress policy refuses
+    ├── MissingExtraError (ImportError)     an optional dependency that is not installed
     └── VerificationError                   a received request that must not be trusted
         ├── MissingHeaderError
         ├── InvalidSignatureError
@@ -158,6 +159,20 @@ class EgressError(RelayboxHooksError, OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class MissingExtraError(RelayboxHooksError, ImportError):
+    """A module was imported that needs a package which is not installed.
+
+    Attributes:
+        package: what is missing.
+        extra: the extra of relaybox-hooks that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'relaybox-hooks[{extra}]'")
+        self.package = package
+        self.extra = extra
 
 
 class VerificationError(RelayboxHooksError):

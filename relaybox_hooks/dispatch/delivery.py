@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -114,7 +114,11 @@ class Endpoint:
         self._key = _key_of(webhook)
 
     async def send(
-        self, session: ClientSession, envelope: Envelope, time: Callable[[], float]
+        self,
+        session: ClientSession,
+        envelope: Envelope,
+        time: Callable[[], float],
+        extra: Mapping[str, str] | None = None,
     ) -> tuple[Outcome, ClientResponse | None]:
         """Post ``envelope``, signed at this moment. Never raises but for cancellation.
 
@@ -124,6 +128,8 @@ class Endpoint:
             session: the shared session.
             envelope: the encoded event.
             time: the wall clock, seconds since the Unix epoch.
+            extra: headers by lower-case name, for this attempt; one that the request has
+                already stays as it is.
 
         Returns:
             The outcome, and the response if there is one, to be handed to :meth:`drain`.
@@ -135,6 +141,9 @@ class Endpoint:
         headers[SIGNATURE_HEADER] = self._key.sign(body)
         if self._secrets is not None:
             headers.update(standard_headers(self._secrets, envelope.id, now, body))
+        if extra:
+            taken = {name.lower() for name in headers}
+            headers |= {name: value for name, value in extra.items() if name not in taken}
         try:
             response = await session.post(
                 self._url,

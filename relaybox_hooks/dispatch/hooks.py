@@ -222,6 +222,8 @@ class Hooks(Records[CustomT_contra], Hosted):
             self.keeper.begin()
         self._routes = self._router.routes
         self._state = "open"
+        if self.notifier.started:
+            self.notifier.tell(self.notifier.started, self.stats)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
         """Accept no more events, deliver what is pending, then cancel what is left.

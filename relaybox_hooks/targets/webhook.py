@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -134,7 +134,8 @@ class Webhook:
             set_(self, "standard_webhooks", listed(self.standard_webhooks))
         set_(self, "events", _checked_events(self.events))
         reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
-        set_(self, "headers", MappingProxyType(_checked_headers(self.headers, reserved)))
+        headers = checked_headers("Webhook.headers", self.headers, reserved)
+        set_(self, "headers", MappingProxyType(headers))
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
         if not isinstance(self.enabled, bool):
@@ -240,20 +241,23 @@ def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> d
     return moment("Webhook.rotate_at", rotate_at)
 
 
-def _checked_headers(headers: Mapping[str, str], reserved: frozenset[str]) -> dict[str, str]:
+def checked_headers(
+    option: str, headers: Mapping[str, str], reserved: Collection[str] = _RESERVED
+) -> dict[str, str]:
+    """A copy of ``headers``; raise ConfigError unless they can go beside the protocol's own."""
     if not isinstance(headers, Mapping):
-        raise ConfigError("Webhook.headers", "***", "give a mapping of names to values")
+        raise ConfigError(option, "***", "give a mapping of names to values")
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError("Webhook.headers", name, "not a header name (RFC 9110 §5.6.2)")
+            raise ConfigError(option, name, "not a header name (RFC 9110 §5.6.2)")
         if name.lower() in reserved:
-            raise ConfigError("Webhook.headers", name, "the protocol sets this header itself")
+            raise ConfigError(option, name, "the protocol sets this header itself")
         if name.lower() in seen:
-            raise ConfigError("Webhook.headers", name, "given twice")
+            raise ConfigError(option, name, "given twice")
         if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
             raise ConfigError(
-                "Webhook.headers",
+                option,
                 name,
                 "its value must be ASCII text without control characters (no CR or LF)",
             )

@@ -16,6 +16,8 @@ from relaybox_hooks import (
     HooksClosedError,
     JournalWaitError,
     LaneFullError,
+    Observer,
+    Receipt,
     Webhook,
 )
 from relaybox_hooks.journal import JournalFullError, MemoryJournal, SQLiteJournal
@@ -296,3 +298,26 @@ async def test_an_event_for_more_webhooks_than_the_journal_holds_is_refused_at_o
 def test_a_path_is_no_journal() -> None:
     with pytest.raises(ConfigError, match=r"journal='hooks.db': give a journal: SQLiteJournal"):
         Hooks([Webhook("http://localhost/", ["*"], KEY)], journal="hooks.db")  # type: ignore[arg-type]
+
+
+async def test_observers_are_told_when_an_emit_begins_and_that_it_failed(tmp_path: Path) -> None:
+    """Whatever they opened at its beginning they can close."""
+    told: list[tuple[str, Any]] = []
+
+    class Watcher(Observer):
+        def emitting(self, event_id: str, name: str) -> None:
+            told.append(("emitting", event_id))
+
+        def emitted(self, name: str, receipt: Receipt) -> None:
+            told.append(("emitted", receipt))
+
+    async with FaultReceiver(Hang()) as receiver:
+        webhook, journal = webhook_to(receiver), MemoryJournal(max_pending=1, overflow="raise")
+        async with dispatcher(webhook, journal=journal, observers=[Watcher()]) as hooks:
+            event_id = await emit(hooks)
+            with pytest.raises(JournalFullError):
+                await emit(hooks)
+    (_, first), receipt, (_, second), failure = told
+    assert first == event_id
+    assert receipt == ("emitted", Receipt(event_id, 1, 0))
+    assert failure == ("emitted", Receipt(second, 0, 0))
