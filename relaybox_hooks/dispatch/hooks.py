@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from datetime import timedelta
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 from warnings import warn
@@ -158,6 +159,25 @@ class Hooks(Records[CustomT_contra], Hosted):
             self.clock = clock
         for webhook in webhooks:
             self.add_webhook(webhook)
+
+    @classmethod
+    def from_config(cls, path: str | PathLike[str], **options: Any) -> Self:
+        """What a TOML file says: options at the top, a table ``[webhooks.NAME]`` for each webhook.
+
+        Its keys are the arguments of ``Hooks`` and :class:`Webhook`, a policy is a table, and
+        secrets may be ``{ env = "NAME" }``. A webhook's id is its table's name.
+
+        Args:
+            path: the file; it is read once, now.
+            options: further arguments of ``Hooks``; they hold instead of the file's.
+
+        Raises:
+            ConfigError: names the file, the table and the key.
+        """
+        from relaybox_hooks.config import read  # noqa: PLC0415 - few processes have a file
+
+        said = read(path, options)
+        return cls(said.webhooks, **said.options)
 
     def __repr__(self) -> str:
         return (

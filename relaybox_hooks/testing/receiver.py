@@ -31,7 +31,7 @@ class Acceptance(NamedTuple):
 
 
 class FaultReceiver:
-    """An HTTP/1.1 server on 127.0.0.1 that answers each request as its script says.
+    """An HTTP/1.1 server that answers each request as its script says.
 
     ::
 
@@ -48,6 +48,7 @@ class FaultReceiver:
         script: see :meth:`FaultScript.of`. What it raises is raised by a wait or ``aclose()``.
         seed: short for ``script=FaultScript.random(seed)``.
         port: 0 lets the system choose one, which a later ``start()`` takes again.
+        host: the address to listen on, IPv4 or IPv6.
 
     Attributes:
         requests: every request read whole, in the order of full arrival.
@@ -57,12 +58,18 @@ class FaultReceiver:
     """
 
     def __init__(
-        self, script: Script | None = None, *, seed: int | str | None = None, port: int = 0
+        self,
+        script: Script | None = None,
+        *,
+        seed: int | str | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         if script is not None and seed is not None:
             raise ConfigError("seed", seed, "give a script or a seed, not both")
         self._script = FaultScript.of(script) if seed is None else FaultScript.random(seed)
         self._port = port
+        self._host = host
         self.requests: list[ReceivedRequest] = []
         self.accepted: list[Acceptance] = []
         self.attempts = 0
@@ -86,7 +93,10 @@ class FaultReceiver:
         """Listen; after ``aclose()`` at the same port again, with the records kept."""
         if self._listener is not None:
             raise RelayboxHooksError("the receiver was started already")
-        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=_BACKLOG)
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._listener = socket.create_server(
+            (self._host, self._port), family=family, backlog=_BACKLOG
+        )
         self._listener.setblocking(False)
         self._port = self._listener.getsockname()[1]
         asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
@@ -112,12 +122,13 @@ class FaultReceiver:
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT/``."""
+        """``http://HOST:PORT/``."""
         return self.url_for("/")
 
     def url_for(self, path: str) -> str:
         """The URL of ``path``, which begins with a slash."""
-        return f"http://127.0.0.1:{self._port}{path}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}{path}"
 
     async def wait_for(self, count: int) -> list[ReceivedRequest]:
         """Wait until ``count`` requests in all were read whole; return the first ``count``."""

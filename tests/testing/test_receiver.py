@@ -46,6 +46,13 @@ async def test_a_request_is_recorded_whole(post: Post) -> None:
     assert (request.fault, request.answered_status) == (Answer(), 200)
 
 
+async def test_it_listens_where_it_is_told_to() -> None:
+    async with FaultReceiver(host="::1") as receiver, aiohttp.ClientSession() as session:
+        assert URL(receiver.url).host == "::1"
+        async with session.get(receiver.url) as response:
+            assert response.status == 200
+
+
 async def test_a_connection_is_kept_alive_until_either_side_says_close(post: Post) -> None:
     closing = Answer(200, {"Connection": "close"})
     async with FaultReceiver([Answer(), closing, Answer(201), closing]) as receiver:

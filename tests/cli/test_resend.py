@@ -1,0 +1,106 @@
+"""Dead letters sent again: what holds for the attempts, and in what order things happen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relaybox_hooks import EgressPolicy, Hooks, Session, Timeouts, Webhook
+from relaybox_hooks.cli.resend import send_again
+from relaybox_hooks.config import Configuration
+from relaybox_hooks.dispatch.retry import Outcome
+from relaybox_hooks.journal import (
+    Journal,
+    MemoryJournal,
+    SQLiteJournal,
+    StoredDelivery,
+    StoredOutcome,
+)
+from relaybox_hooks.testing import Answer, FaultReceiver, Hang
+from relaybox_hooks.wire.envelope import Envelope
+
+
+async def bury(journal: Journal, *event_ids: str) -> None:
+    """Give up on deliveries of these events to ``crm``."""
+    for event_id in event_ids:
+        envelope = Envelope.encode(event_id, "room:join", None, Session(), 10_000, time=time.time())
+        (seq,) = await journal.append(envelope, [("crm", None)])
+        failed = StoredOutcome(503, None, "")
+        journal.bury(seq, "exhausted", attempts=5, outcome=failed, at=time.time())
+
+
+@pytest.fixture
+async def journal() -> AsyncIterator[MemoryJournal]:
+    """Two dead letters for ``crm``."""
+    made = MemoryJournal()
+    await made.open()
+    await bury(made, "e-1", "e-2")
+    yield made
+    await made.aclose()
+
+
+def crm(url: str) -> tuple[Webhook]:
+    return (Webhook(url, ["*"], "key", id="crm"),)
+
+
+async def test_time_outs_and_egress_of_the_configuration_hold(journal: MemoryJournal) -> None:
+    letters = await journal.dead_letters()
+    errors: list[str | None] = []
+
+    def tell(_: object, outcome: Outcome | None) -> None:
+        assert outcome is not None
+        errors.append(outcome.error)
+
+    async with FaultReceiver(Hang()) as receiver:
+        impatient = Configuration({"timeouts": Timeouts(total=0.05)}, crm(receiver.url))
+        assert (await send_again(journal, impatient, letters[:1], tell, rate=1000)).failed == 1
+        public = Configuration({"egress": EgressPolicy.PUBLIC_ONLY}, crm(receiver.url))
+        assert (await send_again(journal, public, letters[:1], tell, rate=1000)).failed == 1
+        assert len(receiver.requests) == 1
+    assert errors == ["TimeoutError", "EgressError"]
+
+
+async def test_a_rate_keeps_the_next_letter_waiting(journal: MemoryJournal) -> None:
+    """With an hour between two letters the first one is settled and the second has not left."""
+    letters = await journal.dead_letters()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with FaultReceiver() as receiver:
+        sending = asyncio.create_task(
+            send_again(
+                journal,
+                Configuration({}, crm(receiver.url)),
+                letters,
+                lambda letter, _: told.put_nowait(letter.envelope.id),
+                rate=1 / 3600,
+            )
+        )
+        assert await told.get() == "e-1"
+        sending.cancel()
+        await asyncio.wait([sending])
+        assert [request.event_id for request in receiver.requests] == ["e-1"]
+    assert [letter.envelope.id for letter in await journal.dead_letters()] == ["e-2"]
+
+
+async def test_a_410_is_remembered_by_the_journal(tmp_path: Path) -> None:
+    """What a second replay goes by, and the server when it starts again; until the URL changes."""
+    path = tmp_path / "hooks.db"
+    async with FaultReceiver([Answer(410)]) as receiver:
+        said = Configuration({}, crm(receiver.url))
+        async with SQLiteJournal(path) as journal:
+            await bury(journal, "e-1", "e-2")
+            letters = await journal.dead_letters()
+            for report in ((0, 1, 1), (0, 0, 2)):
+                assert await send_again(journal, said, letters, _ignore, rate=1000) == report
+        async with Hooks(said.webhooks, journal=SQLiteJournal(path)) as hooks:
+            assert not hooks.webhooks[0].enabled
+        async with SQLiteJournal(path) as journal:
+            moved = Configuration({}, crm(receiver.url_for("/moved")))
+            assert await send_again(journal, moved, letters, _ignore, rate=1000) == (2, 0, 0)
+
+
+def _ignore(letter: StoredDelivery, outcome: Outcome | None) -> None:
+    """Progress that nobody asked for."""
