@@ -23,10 +23,8 @@ from relaybox_hooks import ConfigError, Webhook
 
 
 async def serve(port: int, webhook: Webhook | None) -> None:
-    async with (
-        make_hooks([webhook] if webhook else []) as hooks,
-        serving(make_app(hooks, show_mail), port) as bound,
-    ):
+    app = make_app(make_hooks([webhook] if webhook else []), show_mail)
+    async with serving(app, port) as bound:
         told = f", events go to {webhook.shown_url}" if webhook else ""
         print(f"chat at http://127.0.0.1:{bound}/{told}", flush=True)
         await asyncio.Event().wait()

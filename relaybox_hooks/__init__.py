@@ -7,6 +7,7 @@ ever stalling a socket. See the README for a start.
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy
 from relaybox_hooks.dispatch.hooks import Hooks
+from relaybox_hooks.dispatch.hosting import HOOKS_KEY
 from relaybox_hooks.dispatch.letters import DeadLetter
 from relaybox_hooks.dispatch.observe import Attempt, Observer
 from relaybox_hooks.dispatch.stats import CloseReport, Receipt, Stats, TargetStats
@@ -33,9 +34,11 @@ from relaybox_hooks.session import Session, User
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.signing import generate_signing_key
+from relaybox_hooks.wire.standard import generate_standard_secret
 
 __all__ = [
     "EVENTS",
+    "HOOKS_KEY",
     "Attempt",
     "BreakerPolicy",
     "CloseReport",
@@ -72,5 +75,6 @@ __all__ = [
     "WebhookVerifier",
     "__version__",
     "generate_signing_key",
+    "generate_standard_secret",
     "verify_webhook_signature",
 ]

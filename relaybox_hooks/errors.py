@@ -11,6 +11,7 @@
     ├── HooksClosedError                    not started yet, closing or closed
     ├── JournalWaitError                    emit_nowait, where emit waits for the journal
     ├── EgressError (OSError)               an address the egress policy refuses
+    ├── MissingExtraError (ImportError)     an optional dependency that is not installed
     └── VerificationError                   a received request that must not be trusted
         ├── MissingHeaderError
         ├── InvalidSignatureError
@@ -21,7 +22,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 #: ``errno`` of every :class:`EgressError`. Negative, so no operating system produces it, and
 #: constant, so it survives the merging of several addresses' errors into one ``OSError``.
 EGRESS_ERRNO: Final = -403
+
+#: How a request was signed: as RelayBox does it, or as Standard Webhooks has it.
+Scheme: TypeAlias = Literal["relaybox", "standard"]
 
 
 class RelayboxHooksError(Exception):
@@ -157,37 +161,60 @@ class EgressError(RelayboxHooksError, OSError):
         return str(self.strerror)
 
 
+class MissingExtraError(RelayboxHooksError, ImportError):
+    """A module was imported that needs a package which is not installed.
+
+    Attributes:
+        package: what is missing.
+        extra: the extra of relaybox-hooks that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: pip install 'relaybox-hooks[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
 class VerificationError(RelayboxHooksError):
     """A received request must not be trusted; the subclasses say why."""
 
 
 class MissingHeaderError(VerificationError):
-    """A header that every RelayBox webhook request carries is not there.
+    """A header that every request of its kind carries is not there.
 
     Attributes:
         header: its name.
     """
 
-    def __init__(self, header: str) -> None:
-        super().__init__(f"header {header} is missing: this is not a RelayBox webhook request")
+    def __init__(self, header: str, kind: str = "RelayBox webhook") -> None:
+        super().__init__(f"header {header} is missing: this is not a {kind} request")
         self.header = header
 
 
 class InvalidSignatureError(VerificationError):
-    """No signing key of the verifier produces the request's signature for its body."""
+    """No key of the verifier produces the request's signature for its body.
 
-    def __init__(self) -> None:
+    Attributes:
+        scheme: whose signature it is, ``"relaybox"`` or ``"standard"``.
+    """
+
+    def __init__(self, scheme: Scheme = "relaybox") -> None:
         super().__init__(
             "the signature fits the body under none of the signing keys: check that the "
             "key is the webhook's and that the body reaches the verifier unchanged"
+            if scheme == "relaybox"
+            else "no signature in webhook-signature fits webhook-id, webhook-timestamp and the "
+            "body under any of the secrets: check that the secret is the webhook's and that "
+            "headers and body reach the verifier unchanged"
         )
+        self.scheme = scheme
 
 
 class TimestampError(VerificationError):
     """The request was signed too long ago, or too far in the future.
 
     Attributes:
-        timestamp: the body's timestamp, as text.
+        timestamp: the timestamp as the request has it, text.
         skew: seconds between it and the verifier's clock; positive when it lies in the past.
         tolerance: the seconds allowed either way.
     """

@@ -17,7 +17,7 @@ import relaybox_hooks
 from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier
 from relaybox_hooks.dispatch.letters import Reason
 from relaybox_hooks.session import NO_SESSION
-from relaybox_hooks.testing import FaultReceiver, Hang
+from relaybox_hooks.testing import FaultReceiver, Hang, record
 from relaybox_hooks.wire.envelope import Envelope
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
@@ -31,9 +31,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
+def snippet(text: str) -> str:
+    """The one Python block that holds ``text``."""
+    (found,) = (block for block in blocks("python") if text in block)
+    return found
+
+
 def rows(heading: str) -> Iterator[list[str]]:
     """The cells of the table under a heading, without its head."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = re.split(rf"\n##+ {re.escape(heading)}\n", README)[1].split("\n#")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")][2:]
     for line in lines:
         yield [cell.strip().strip("`") for cell in line.strip("|").split(" | ")]
@@ -57,8 +63,8 @@ def test_first_two_commands_are_single_lines_that_make_their_own_environment() -
 
 async def test_quick_start_delivers_verified_webhooks(capsys: pytest.CaptureFixture[str]) -> None:
     """The quick start's sender, against the receiver of the section below it."""
-    start, receiving = blocks("python")[0], blocks("python")[2]
-    handler = run(receiving)["webhook"]
+    start = blocks("python")[0]
+    handler = run(snippet("verifier.verify("))["webhook"]
     app = web.Application()
     app.router.add_post("/webhook", handler)
     runner = web.AppRunner(app)
@@ -83,7 +89,7 @@ def test_quick_start_takes_about_ten_lines() -> None:
 
 async def test_receiver_of_the_readme_refuses_a_forged_request() -> None:
     app = web.Application()
-    app.router.add_post("/webhook", run(blocks("python")[2])["webhook"])
+    app.router.add_post("/webhook", run(snippet("verifier.verify("))["webhook"])
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -97,12 +103,34 @@ async def test_receiver_of_the_readme_refuses_a_forged_request() -> None:
         await runner.cleanup()
 
 
-async def test_the_test_of_the_readme_passes() -> None:
-    await run(blocks("python")[3])["test_a_delivery_is_tried_again"]()
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: str(hash(block)))
+async def test_every_snippet_runs_and_its_tests_pass(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, function in run(block).items():
+        if name.startswith("test_"):
+            await function()
+
+
+async def test_the_application_of_the_readme_emits() -> None:
+    hooks: Hooks = Hooks()
+    app = run(snippet("hooks.setup(app)"))["make_app"](hooks)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        async with record(hooks) as recording, ClientSession() as session:
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/rooms/a/join"
+            async with session.post(url) as response:
+                assert response.status == 204
+        assert recording.names == ["room:join"]
+    finally:
+        await runner.cleanup()
 
 
 def test_custom_events_snippet_declares_them() -> None:
-    hooks = run(blocks("python")[1])["hooks"]
+    hooks = run(snippet("custom_events="))["hooks"]
     hooks.add_subscriber("order:paid", print)
 
 
@@ -120,7 +148,7 @@ def test_options_table_lists_every_option_and_its_default() -> None:
 
 
 def test_dead_letter_reasons_are_all_explained() -> None:
-    assert [cells[0] for cells in rows("Promises")] == list(get_args(Reason))
+    assert [cells[0] for cells in rows("Every loss is counted")] == list(get_args(Reason))
 
 
 @pytest.mark.parametrize("cells", list(rows("Errors")), ids=lambda cells: str(cells[1]))

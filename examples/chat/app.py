@@ -98,7 +98,7 @@ class AuthApi:
 
 
 def make_app(hooks: Hooks, mail: Callable[[str, str], None]) -> web.Application:
-    """The application. It emits into ``hooks``, which must be open for as long as it runs."""
+    """The application. It emits into ``hooks``, which open and close with it."""
     accounts = Accounts()
     chat = ChatServer(hooks, accounts)
     subscribe(hooks, chat)
@@ -115,6 +115,7 @@ def make_app(hooks: Hooks, mail: Callable[[str, str], None]) -> web.Application:
     for path, name in {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}.items():
         app.router.add_get(path, _file(_PAGE / name))
     app.on_shutdown.append(hang_up)
+    hooks.setup(app)
     return app
 
 

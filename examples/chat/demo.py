@@ -109,10 +109,8 @@ async def demo(*, wrong_key: bool) -> int:
     try:
         async with receiving(generate_signing_key() if wrong_key else key) as receiver:
             webhook = Webhook(receiver.url, ["*"], key, name="receiver")
-            async with (
-                make_hooks([webhook], [ledger]) as hooks,
-                serving(make_app(hooks, _no_mail), 0) as port,
-            ):
+            hooks = make_hooks([webhook], [ledger])
+            async with serving(make_app(hooks, _no_mail), 0) as port:
                 print(f"chat at http://127.0.0.1:{port}/, receiver at {receiver.url}", flush=True)
                 trouble = await _perform(hooks, port)
     except SceneError as error:

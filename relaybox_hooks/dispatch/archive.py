@@ -111,9 +111,11 @@ class Archive:
         self._journal = journal
         self._time = time
         self._began = time()
-        #: The letters that a replay is sending now, or has sent while others were under way.
+        #: The letters that a replay is sending now, and those that were sent since the first of
+        #: the replays under way began.
         self._claimed: set[int] = set()
         self._sent: set[int] = set()
+        self._replays = 0
 
     def add(self, letter: DeadLetter) -> None:
         """Keep ``letter``."""
@@ -128,6 +130,17 @@ class Archive:
     def free(self, letter: DeadLetter) -> bool:
         """Whether no other replay sends ``letter``, or has sent it since it was asked for."""
         return letter.seq not in self._claimed and letter.seq not in self._sent
+
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """A replay is under way."""
+        self._replays += 1
+        try:
+            yield
+        finally:
+            self._replays -= 1
+            if not self._replays:
+                self._sent.clear()
 
     @contextmanager
     def claim(self, letter: DeadLetter) -> Iterator[None]:

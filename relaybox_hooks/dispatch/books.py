@@ -24,6 +24,8 @@ class Books:
 
     def __init__(self, notifier: Notifier, dead_letter_limit: int) -> None:
         self.notifier = notifier
+        #: Whether anybody is told of emits: each of them asks.
+        self._emits_told = bool(notifier.emitting or notifier.emitted)
         self.outstanding = 0
         self.letters: Letters = Morgue(dead_letter_limit)
         self.totals = Totals()

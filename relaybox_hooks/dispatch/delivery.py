@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -27,7 +27,9 @@ from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
+from relaybox_hooks.wire.rotation import RotatingKey
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+from relaybox_hooks.wire.standard import StandardSecret, standard_headers
 
 USER_AGENT: Final = f"relaybox-hooks/{__version__}"
 
@@ -84,6 +86,7 @@ class Endpoint:
         "_key",
         "_max_response",
         "_retry",
+        "_secrets",
         "_timeout",
         "_url",
         "deadline",
@@ -94,7 +97,10 @@ class Endpoint:
     ) -> None:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
         self._url = URL(webhook.url, encoded=webhook.url.isascii())
-        self._key = SigningKey(webhook.signing_key)
+        self._key = _key_of(webhook)
+        secrets = webhook.standard_webhooks
+        #: Of Standard Webhooks; none where the webhook does not sign by it.
+        self._secrets = tuple(map(StandardSecret, secrets)) if secrets else None
         self._retry = retry
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
@@ -103,8 +109,16 @@ class Endpoint:
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
 
+    def rekey(self, webhook: Webhook) -> None:
+        """Sign with the keys of ``webhook`` from the next attempt on."""
+        self._key = _key_of(webhook)
+
     async def send(
-        self, session: ClientSession, envelope: Envelope, time: Callable[[], float]
+        self,
+        session: ClientSession,
+        envelope: Envelope,
+        time: Callable[[], float],
+        extra: Mapping[str, str] | None = None,
     ) -> tuple[Outcome, ClientResponse | None]:
         """Post ``envelope``, signed at this moment. Never raises but for cancellation.
 
@@ -114,14 +128,22 @@ class Endpoint:
             session: the shared session.
             envelope: the encoded event.
             time: the wall clock, seconds since the Unix epoch.
+            extra: headers by lower-case name, for this attempt; one that the request has
+                already stays as it is.
 
         Returns:
             The outcome, and the response if there is one, to be handed to :meth:`drain`.
         """
-        body = envelope.at(format_timestamp(time()))
+        now = time()
+        body = envelope.at(format_timestamp(now))
         headers = self._headers.copy()
         headers[WEBHOOK_ID_HEADER] = self._id
         headers[SIGNATURE_HEADER] = self._key.sign(body)
+        if self._secrets is not None:
+            headers.update(standard_headers(self._secrets, envelope.id, now, body))
+        if extra:
+            taken = {name.lower() for name in headers}
+            headers |= {name: value for name, value in extra.items() if name not in taken}
         try:
             response = await session.post(
                 self._url,
@@ -157,6 +179,14 @@ class Endpoint:
                 response.close()
             else:
                 response.release()
+
+
+def _key_of(webhook: Webhook) -> SigningKey | RotatingKey:
+    """What signs bodies: chosen once, so that a webhook that rotates no key pays for none."""
+    key = SigningKey(webhook.signing_key)
+    if webhook.previous_key is None or webhook.rotate_at is None:
+        return key
+    return RotatingKey(SigningKey(webhook.previous_key), key, webhook.rotate_at)
 
 
 @lru_cache(maxsize=64)

@@ -64,6 +64,8 @@ class DurableLane(WebhookLane):
         "_sweeps",
     )
 
+    _oldest_first = False
+
     def __init__(
         self, hub: RemoteHub, webhook: Webhook, settings: Settings, keeper: Keeping
     ) -> None:

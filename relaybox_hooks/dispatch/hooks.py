@@ -17,6 +17,7 @@ from relaybox_hooks.dispatch import closing
 from relaybox_hooks.dispatch.clock import Clock, LoopClock
 from relaybox_hooks.dispatch.delivery import open_session
 from relaybox_hooks.dispatch.egress import EgressPolicy
+from relaybox_hooks.dispatch.hosting import Hosted
 from relaybox_hooks.dispatch.lane import Lane, current_lane
 from relaybox_hooks.dispatch.logs import LoggingObserver
 from relaybox_hooks.dispatch.observe import Notifier, Observer
@@ -41,7 +42,7 @@ from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_kind
 
 
-class Hooks(Records[CustomT_contra]):
+class Hooks(Records[CustomT_contra], Hosted):
     """An event bus inside a realtime server: local subscribers and signed webhooks.
 
     Use it as ``async with hooks:``, or ``await hooks.start()`` and ``await hooks.aclose()``.
@@ -201,6 +202,8 @@ class Hooks(Records[CustomT_contra]):
             self.keeper.begin()
         self._routes = self._router.routes
         self._state = "open"
+        if self.notifier.started:
+            self.notifier.tell(self.notifier.started, self.stats)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
         """Accept no more events, deliver what is pending, then cancel what is left.
@@ -284,6 +287,8 @@ class Hooks(Records[CustomT_contra]):
         ending = await drain.wait(self.clock, timeout, rest)
         rest.cancel()
         await closing.cancel_workers(lanes)
+        if self.keeper is not None:
+            await self.keeper.flush()
         report = closing.account(lanes, before, ending)
         for lane in lanes:
             lane.stop()

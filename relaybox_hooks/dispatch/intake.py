@@ -91,15 +91,17 @@ class Intake(Books, Generic[CustomT_contra]):
         if route is None:
             raise self._refusal(name)
         sole = route.sole
-        if sole is not None and type(session) is Session and sole.pending < sole.limit:
+        if (
+            sole is not None
+            and type(session) is Session
+            and sole.pending < sole.limit
+            and not self._emits_told
+        ):
             # What _hand_out comes to for one local function, which is what an emit often is:
             # written out, for its call and its loops take a third of the whole time.
             event_id = str(uuid7())
             sole.put(Event(event_id, name, data, session, self.clock.time()))
-            receipt = _new(Receipt, (event_id, 1, 0))
-            if self.notifier.emitted:
-                self.notifier.tell(self.notifier.emitted, name, receipt)
-            return receipt
+            return _new(Receipt, (event_id, 1, 0))
         if route.idle:
             return NOBODY
         if self.keeper is not None and (route.shared or route.by_app):
@@ -205,6 +207,8 @@ class Intake(Books, Generic[CustomT_contra]):
         if subscribers:
             event = Event(event_id, name, data, session, now)
             items += [(lane, event) for lane in subscribers]
+        if self.notifier.emitting:  # who may fill a lane that has room now
+            return self._squeeze_in(event_id, name, items, wait)
         for lane, _ in items:
             if lane.pending >= lane.limit:
                 return self._squeeze_in(event_id, name, items, wait)
@@ -246,7 +250,14 @@ class Intake(Books, Generic[CustomT_contra]):
             for lane in local:
                 _offer(lane, event, pending, origin, True)
 
-        if await keeper.store(envelope, items, hand_on, self._emit_timeout):
+        if self.notifier.emitting:
+            self.notifier.tell(self.notifier.emitting, event_id, name)
+        try:
+            stored = await keeper.store(envelope, items, hand_on, self._emit_timeout)
+        except BaseException:
+            self._told(name, pending)
+            raise
+        if stored:
             pending.accepted += len(items)
         else:
             pending.dropped += len(items)
@@ -262,11 +273,13 @@ class Intake(Books, Generic[CustomT_contra]):
     def _squeeze_in(
         self, event_id: str, name: str, items: list[tuple[Lane[Any], object]], wait: bool
     ) -> Receipt | _Pending:
-        """Hand out although some lane is full."""
+        """Hand out although some lane is full, or may be once observers have been told."""
         origin = current_lane.get()
         for lane, _ in items:
             if lane.pending >= lane.limit:
                 _refuse_to_wait(lane, origin, wait)
+        if self.notifier.emitting:
+            self.notifier.tell(self.notifier.emitting, event_id, name)
         pending = _Pending(event_id)
         for lane, item in items:
             _offer(lane, item, pending, origin, wait)

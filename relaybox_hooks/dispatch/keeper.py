@@ -92,6 +92,13 @@ class Keeper:
         self._closing = True
         self.freed()
 
+    async def flush(self) -> None:
+        """Hand on what is on its way to the journal."""
+        try:
+            await self.journal.flush()
+        except JournalError as error:
+            logger.error("%s", error)
+
     async def aclose(self) -> None:
         """Write everything down and release the journal."""
         self._open = False
@@ -263,6 +270,8 @@ class Keeper:
         await self.journal.flush()  # it counts what it has written down
 
     def _evict(self, number: int) -> bool:
-        """Drop the oldest deliveries of whoever fills the journal, not of its neighbours."""
+        """Make room for ``number`` deliveries: the oldest of whoever fills the journal go."""
+        journal = self.journal
         lane = max(self.lanes.values(), key=lambda lane: lane.pending)
-        return sum(lane.evict() for _ in range(number)) > 0
+        excess = journal.pending_total + number - journal.max_pending
+        return sum(lane.evict() for _ in range(excess)) > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol, TypeAlias, TypedDict, Unpack
@@ -117,6 +117,9 @@ class Letters(Protocol):
     def free(self, letter: DeadLetter) -> bool:
         """Whether ``letter`` is still kept and no replay is sending it."""
 
+    def replaying(self) -> AbstractContextManager[None]:
+        """A replay is under way."""
+
     def claim(self, letter: DeadLetter) -> AbstractContextManager[None]:
         """Keep other replays from sending ``letter``."""
 
@@ -166,6 +169,10 @@ class Morgue:
     def free(self, letter: DeadLetter) -> bool:
         """Whether ``letter`` is still kept and no replay is sending it."""
         return letter in self._letters and letter not in self._claimed
+
+    def replaying(self) -> AbstractContextManager[None]:
+        """A replay is under way: nothing to note, as what it sends is no longer here."""
+        return nullcontext()
 
     @contextmanager
     def claim(self, letter: DeadLetter) -> Iterator[None]:

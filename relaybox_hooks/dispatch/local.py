@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from relaybox_hooks.dispatch.lane import Hub, Lane, current_lane
 from relaybox_hooks.dispatch.letters import Reason
+from relaybox_hooks.dispatch.observe import Notifier
 from relaybox_hooks.dispatch.stats import TargetStats
 from relaybox_hooks.events import Event
 from relaybox_hooks.targets.policies import Overflow
@@ -35,6 +36,8 @@ class SubscriberLane(Lane[Event]):
         self._queue: deque[Event] = deque()
         self._halted = False
         self._call = _runner(subscriber)
+        if hub.notifier.subscriber_began or hub.notifier.subscriber_ended:
+            self._call = _observed(self._call, subscriber.name, hub.notifier)
 
     @property
     def target(self) -> str:
@@ -88,6 +91,7 @@ class SubscriberLane(Lane[Event]):
             in_flight=self.pending - len(self._queue),
             breaker=None,
             enabled=True,
+            oldest=self._queue[0]._time if self._queue else None,
         )
 
     def _start(self) -> None:
@@ -165,6 +169,23 @@ def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
     if subscriber.in_thread:
         return _in_thread(function, subscriber.concurrency)
     return _inline(function)
+
+
+def _observed(
+    call: Callable[[Event], Awaitable[object]], name: str, notifier: Notifier
+) -> Callable[[Event], Awaitable[object]]:
+    """``call`` with the observers told before and after, in the context that it runs in."""
+
+    async def observed(event: Event) -> None:
+        notifier.tell(notifier.subscriber_began, name, event)
+        try:
+            await call(event)
+        except BaseException as error:
+            notifier.tell(notifier.subscriber_ended, name, event, error)
+            raise
+        notifier.tell(notifier.subscriber_ended, name, event, None)
+
+    return observed
 
 
 def _in_thread(function: Handler, threads: int) -> Callable[[Event], Awaitable[object]]:

@@ -91,5 +91,6 @@ class Records(Registry[CustomT_contra]):
             raise HooksClosedError(self._state)
         if not isinstance(rate, int | float) or not rate > 0:
             raise ConfigError("rate", rate, "give attempts per second, more than 0")
-        letters = await self.letters.select(**criteria)
-        return await replay(letters, self.letters, self._webhooks, self, 1 / rate)
+        with self.letters.replaying():
+            letters = await self.letters.select(**criteria)
+            return await replay(letters, self.letters, self._webhooks, self, 1 / rate)

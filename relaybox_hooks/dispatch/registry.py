@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Unpack
 
 from aiohttp import ClientSession
@@ -16,6 +18,7 @@ from relaybox_hooks.dispatch.settings import Settings, resolve
 from relaybox_hooks.dispatch.signatures import CustomT_contra, OnCall
 from relaybox_hooks.errors import ConfigError, HooksClosedError, UnknownTargetError
 from relaybox_hooks.events import EventName, EventPattern
+from relaybox_hooks.targets.policies import moment
 from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import Webhook
@@ -240,6 +243,34 @@ class Registry(Intake[CustomT_contra]):
             self.keeper.save(webhook_id)
         if self.notifier.webhook_disabled:
             self.notifier.tell(self.notifier.webhook_disabled, lane.webhook, reason)
+
+    def rotate_signing_key(
+        self, webhook_id: str, new_key: str, *, at: datetime | None = None
+    ) -> None:
+        """Sign a webhook's requests with ``new_key`` from a moment on, retries and replays too.
+
+        Let its receiver accept both keys first. Nothing waits, and no delivery is disturbed:
+        what is in flight was signed already. A rotation that is still to come is replaced. It
+        lasts as long as this object: see ``Webhook.rotate_at`` for one that outlives a restart.
+
+        Args:
+            at: the moment (aware); now by default. Until then the key now in use signs.
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+            ConfigError: a key that cannot be used, or a moment without a time zone.
+        """
+        lane = self._lane_of(webhook_id)
+        old_key = None
+        if at is not None:
+            at = moment("at", at)
+            # Before start() there may be no clock yet; the one to come keeps this time too.
+            now = self.clock.time() if hasattr(self, "clock") else time.time()
+            old_key = lane.webhook.key_at(now)
+        lane.webhook = replace(
+            lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at
+        )
+        lane.endpoint.rekey(lane.webhook)
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:
         return dict.fromkeys(

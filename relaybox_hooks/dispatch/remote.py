@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -14,7 +14,6 @@ from relaybox_hooks.dispatch.held import Held
 from relaybox_hooks.dispatch.hub import RemoteHub
 from relaybox_hooks.dispatch.lane import Lane
 from relaybox_hooks.dispatch.letters import DeadLetter, Reason
-from relaybox_hooks.dispatch.observe import Attempt
 from relaybox_hooks.dispatch.order import Backlog, Delivery, State, key_function
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, next_delay
 from relaybox_hooks.dispatch.settings import Settings
@@ -30,8 +29,8 @@ _RETRY: Final = Verdict.RETRY
 class WebhookLane(Lane[Delivery]):
     """Everything one webhook still owes, and the workers that deliver it.
 
-    Mutable state besides the counts: the backlog; deliveries held for a retry; workers and
-    their deadlines; the breaker; and an alarm each for its cool-down and for expiry.
+    Mutable state besides the counts: the backlog; what is held for a retry; workers and their
+    deadlines; the breaker; an alarm each for its cool-down and for expiry.
     """
 
     __slots__ = (
@@ -52,6 +51,8 @@ class WebhookLane(Lane[Delivery]):
     )
 
     hub: RemoteHub
+    #: Whether what is pushed later was emitted later.
+    _oldest_first: ClassVar[bool] = True
 
     def __init__(self, hub: RemoteHub, webhook: Webhook, settings: Settings) -> None:
         super().__init__(hub, settings.queue_size, settings.overflow)
@@ -182,6 +183,7 @@ class WebhookLane(Lane[Delivery]):
                 timed.cancel()
 
     def stats(self) -> TargetStats:
+        oldest = next(iter(self._backlog), None)
         return TargetStats(
             name=self.webhook.name,
             kind="webhook",
@@ -194,6 +196,7 @@ class WebhookLane(Lane[Delivery]):
             in_flight=self._deadlines.in_flight,
             breaker=self._breaker.state if self._breaker else None,
             enabled=self.ending is None,
+            oldest=oldest.envelope.time if oldest else None,
         )
 
     # Workers
@@ -246,13 +249,18 @@ class WebhookLane(Lane[Delivery]):
         return delivery
 
     async def _attempt(self, worker: Worker, delivery: Delivery) -> None:
-        hub, endpoint = self.hub, self.endpoint
+        hub, endpoint, envelope = self.hub, self.endpoint, delivery.envelope
+        extra = None
+        if hub.notifier.attempting:
+            extra = hub.notifier.headers(
+                self.webhook, envelope.id, envelope.name, delivery.attempts + 1
+            )
         worker.began = hub.clock.monotonic()
         worker.turn = self._breaker.turn if self._breaker else 0
         self._deadlines.begin(worker, worker.began + endpoint.deadline)
         outcome: Outcome | None = None
         try:
-            outcome, response = await endpoint.send(hub.session, delivery.envelope, hub.clock.time)
+            outcome, response = await endpoint.send(hub.session, envelope, hub.clock.time, extra)
             if response is None:
                 await asyncio.sleep(0)  # an address is refused without a pause, for all alike
             elif not (response.closed and response.content.at_eof()):  # most have no body
@@ -277,7 +285,14 @@ class WebhookLane(Lane[Delivery]):
             self._breaker.abandon(self.hub.clock.monotonic(), worker.turn)
         if self._backlog.release(delivery):
             self._record(delivery, INTERRUPTED)
-            self._tell(worker, delivery, INTERRUPTED, None)
+            self.hub.notifier.tell_attempt(
+                self.hub.clock,
+                self.webhook,
+                delivery.envelope,
+                delivery.attempts,
+                INTERRUPTED,
+                worker.began,
+            )
 
     def _record(self, delivery: Delivery, outcome: Outcome) -> None:
         delivery.attempts += 1
@@ -295,7 +310,15 @@ class WebhookLane(Lane[Delivery]):
         wait = None
         if verdict is _RETRY and self.ending is None:
             wait = next_delay(outcome, delivery.attempts, self.settings.retry, self.hub.random)
-        self._tell(worker, delivery, outcome, wait)
+        self.hub.notifier.tell_attempt(
+            self.hub.clock,
+            self.webhook,
+            delivery.envelope,
+            delivery.attempts,
+            outcome,
+            worker.began,
+            wait,
+        )
         if verdict is _DELIVERED:
             self._complete(delivery)
         elif wait is not None and self.ending is None:  # an observer may just have ended it
@@ -325,27 +348,6 @@ class WebhookLane(Lane[Delivery]):
         if notifier.breaker_changed and self._breaker is not None:
             after = self._breaker.state
             notifier.tell(notifier.breaker_changed, self.webhook, before, after)
-
-    def _tell(
-        self, worker: Worker, delivery: Delivery, outcome: Outcome, wait: float | None
-    ) -> None:
-        notifier = self.hub.notifier
-        delivered = outcome.verdict is _DELIVERED
-        also = notifier.delivered if delivered else notifier.retried if wait is not None else ()
-        if not (notifier.attempted or also):
-            return
-        envelope = delivery.envelope
-        attempt = Attempt(
-            webhook=self.webhook,
-            event_id=envelope.id,
-            event_name=envelope.name,
-            number=delivery.attempts,
-            outcome=outcome,
-            elapsed=self.hub.clock.monotonic() - worker.began,
-            next_in=wait,
-        )
-        notifier.tell(notifier.attempted, attempt)
-        notifier.tell(also, attempt)
 
     def _complete(self, delivery: Delivery) -> None:
         self._backlog.remove(delivery)
@@ -387,10 +389,12 @@ class WebhookLane(Lane[Delivery]):
         for delivery in self._backlog:
             if delivery.state is State.BUSY:
                 continue
-            if now - delivery.envelope.time < self._max_age:
+            if now - delivery.envelope.time >= self._max_age:
+                expired.append(delivery)
+            else:
                 self._expires(delivery)
-                break
-            expired.append(delivery)
+                if self._oldest_first:
+                    break
         for delivery in expired:
             self._give_up(delivery, "expired")
         if expired:

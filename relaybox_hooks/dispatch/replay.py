@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from relaybox_hooks.dispatch.clock import sleep
-from relaybox_hooks.dispatch.delivery import TIMED_OUT
+from relaybox_hooks.dispatch.delivery import INTERRUPTED, TIMED_OUT
 from relaybox_hooks.dispatch.hub import RemoteHub
 from relaybox_hooks.dispatch.letters import DeadLetter, Letters
 from relaybox_hooks.dispatch.remote import WebhookLane
@@ -51,15 +51,14 @@ async def replay(
         if lane is None:
             skipped += 1
             continue
+        if kept.foreign(letter):
+            _count(letter, lane)
         with kept.claim(letter):
             outcome = await _attempt(lane, letter, hub)
         if outcome.verdict is Verdict.DELIVERED:
             delivered += 1
             kept.discard(letter, outcome)
-            if kept.foreign(letter):
-                lane.accepted += 1
-                lane.delivered += 1
-            elif not lane.revive(letter):
+            if not lane.revive(letter):
                 hub.totals.revive(dropped=letter.reason == "overflow")
         else:
             failed += 1
@@ -69,19 +68,49 @@ async def replay(
     return ReplayReport(delivered, failed, skipped)
 
 
+def _count(letter: DeadLetter, lane: WebhookLane) -> None:
+    """Let ``lane`` answer for a letter that is from before the restart."""
+    lane.accepted += 1
+    if letter.reason == "overflow":
+        lane.dropped += 1
+    else:
+        lane.failed += 1
+
+
 async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:
-    endpoint, clock = lane.endpoint, hub.clock
-    outcome = TIMED_OUT
+    endpoint, clock, envelope, number = (
+        lane.endpoint,
+        hub.clock,
+        letter.envelope,
+        letter.attempts + 1,
+    )
+    outcome: Outcome | None = None
     import anyio  # noqa: PLC0415 - few processes replay, and importing it takes time
 
-    with anyio.CancelScope() as scope:
-        timer = clock.call_at(clock.monotonic() + endpoint.deadline, scope.cancel)
-        try:
-            outcome, response = await endpoint.send(hub.session, letter.envelope, clock.time)
-            if response is not None:
-                await endpoint.drain(response)
-        finally:
-            timer.cancel()
+    extra = None
+    if hub.notifier.attempting:
+        extra = hub.notifier.headers(lane.webhook, envelope.id, envelope.name, number)
+    began = clock.monotonic()
+    try:
+        with anyio.CancelScope() as scope:
+            timer = clock.call_at(began + endpoint.deadline, scope.cancel)
+            try:
+                outcome, response = await endpoint.send(hub.session, envelope, clock.time, extra)
+                if response is not None:
+                    await endpoint.drain(response)
+            finally:
+                timer.cancel()
+        outcome = outcome or TIMED_OUT
+    finally:  # the replay may have been cancelled
+        hub.notifier.tell_attempt(
+            clock,
+            lane.webhook,
+            envelope,
+            number,
+            outcome or INTERRUPTED,
+            began,
+            replayed=True,
+        )
     return outcome
 
 

@@ -16,6 +16,11 @@ from relaybox_hooks.targets.policies import RetryPolicy
 _LONGEST: Final = 1e9
 
 
+#: Seconds: the resolution of an attempt's timestamp. Two attempts in one and the same millisecond
+#: would be the same request, signature included, and a receiver would take it for a replay.
+_TICK: Final = 0.001
+
+
 class Verdict(Enum):
     """What an attempt came to."""
 
@@ -106,4 +111,5 @@ def next_delay(
     """Seconds until the next attempt after this outcome, ``None`` where none will be made."""
     if outcome.verdict is not Verdict.RETRY:
         return None
-    return policy.delay(attempts, outcome.retry_after, random)
+    delay = policy.delay(attempts, outcome.retry_after, random)
+    return None if delay is None else max(delay, _TICK)

@@ -42,6 +42,8 @@ class TargetStats(NamedTuple):
         in_flight: of these, being handled now.
         breaker: the state of a webhook's breaker; ``None`` where it has none.
         enabled: whether it is sent events.
+        oldest: when the oldest pending event was emitted, at a subscriber the oldest that waits,
+            seconds since the Unix epoch; ``None`` where there is none.
     """
 
     name: str
@@ -55,6 +57,7 @@ class TargetStats(NamedTuple):
     in_flight: int
     breaker: BreakerState | None
     enabled: bool
+    oldest: float | None = None
 
     def __str__(self) -> str:
         return _table([self])

@@ -1,6 +1,7 @@
 """Where deliveries are kept so that a crash loses none: the protocol, in memory, SQLite."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from relaybox_hooks.journal.errors import (
     JournalClosedError,
@@ -15,7 +16,6 @@ from relaybox_hooks.journal.errors import (
     JournalReadOnlyError,
     JournalVersionError,
 )
-from relaybox_hooks.journal.memory import MemoryJournal
 from relaybox_hooks.journal.protocol import (
     AttemptResult,
     Counts,
@@ -28,6 +28,7 @@ from relaybox_hooks.journal.protocol import (
 )
 
 if TYPE_CHECKING:
+    from relaybox_hooks.journal.memory import MemoryJournal
     from relaybox_hooks.journal.sqlite import SQLiteJournal
 
 __all__ = [
@@ -54,20 +55,23 @@ __all__ = [
     "Targets",
 ]
 
+_MODULES: Final = {"MemoryJournal": "memory", "SQLiteJournal": "sqlite"}
+
 
 def __getattr__(name: str) -> object:
-    """Import the SQLite journal when it is first asked for: it needs an extra.
+    """Import an implementation when it is first asked for: one of them needs an extra.
 
     Raises:
         JournalDependencyError: the extra is not installed.
     """
-    if name != "SQLiteJournal":
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from relaybox_hooks.journal.sqlite import SQLiteJournal  # noqa: PLC0415
+        found = getattr(import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
         if error.name != "apsw":
             raise
         raise JournalDependencyError(None, "apsw", "sqlite") from error
-    globals()[name] = SQLiteJournal
-    return SQLiteJournal
+    globals()[name] = found
+    return found

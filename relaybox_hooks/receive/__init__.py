@@ -1,9 +1,14 @@
-"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say."""
+"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say.
 
+Front ends are imported by their own names, since each needs its framework:
+``relaybox_hooks.receive.aiohttp``, ``.asgi`` and ``.fastapi``.
+"""
+
+from relaybox_hooks.receive.handled import HandledEvents
 from relaybox_hooks.receive.verifier import (
     ReceivedEvent,
     WebhookVerifier,
     verify_webhook_signature,
 )
 
-__all__ = ["ReceivedEvent", "WebhookVerifier", "verify_webhook_signature"]
+__all__ = ["HandledEvents", "ReceivedEvent", "WebhookVerifier", "verify_webhook_signature"]

@@ -28,7 +28,8 @@ class ReplayMemory:
     """Remembers the accepted attempts of the last ``size`` events, from any thread.
 
     A request is told by its signature, the one thing in it that is proven to be the sender's:
-    headers are not signed, and a body can be written in many ways that mean the same.
+    headers are not signed, and a body can be written in many ways that mean the same. Where one
+    request may have several signatures, a digest of what they sign takes the place of each.
 
     Args:
         size: event ids to remember.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from relaybox_hooks.errors import ConfigError
@@ -47,6 +47,20 @@ def count(option: str, value: int, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(option, value, f"give a whole number of at least {least}")
     return value
+
+
+def moment(option: str, value: datetime) -> datetime:
+    """``value`` in UTC.
+
+    Raises:
+        ConfigError: it is no moment: no datetime, or without a time zone.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ConfigError(option, value, "give a datetime with a time zone: datetime.now(UTC)")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ConfigError(option, value, "in UTC its year is not one of 1 to 9999") from None
 
 
 def overflow_policy(option: str, value: Overflow) -> Overflow:

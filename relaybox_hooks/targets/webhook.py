@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
@@ -20,10 +20,17 @@ from relaybox_hooks.targets.policies import (
     RetryPolicy,
     Timeouts,
     count,
+    moment,
     overflow_policy,
     seconds,
 )
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+from relaybox_hooks.wire.standard import (
+    STANDARD_ID_HEADER,
+    STANDARD_SIGNATURE_HEADER,
+    STANDARD_TIMESTAMP_HEADER,
+    listed,
+)
 
 #: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
 OrderBy: TypeAlias = Literal["connection", "room", "none"] | Callable[[Event], str | None]
@@ -47,6 +54,12 @@ _RESERVED: Final = frozenset(
         "upgrade",
     }
 )
+#: Those of Standard Webhooks: free for anyone's use at a webhook that does not sign by it.
+_STANDARD: Final = frozenset(
+    {STANDARD_ID_HEADER, STANDARD_TIMESTAMP_HEADER, STANDARD_SIGNATURE_HEADER}
+)
+#: Options whose value no repr shows.
+_SECRETS: Final = ("previous_key", "standard_webhooks")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 §5.5, without obs-text
 _USER_INFO: Final = re.compile(r"[^/?#]*//[^/?#]*@")
@@ -55,12 +68,17 @@ _IDENTIFIER: Final = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An HTTP endpoint and the events it is sent. Frozen; the signing key never shows in it.
+    """An HTTP endpoint and the events it is sent. Frozen; no key of it ever shows.
 
     Attributes:
         url: ``http`` or ``https``, without user info; a fragment is not sent.
         events: names or patterns, for example ``["auth:signin", "room:*"]``.
         signing_key: what requests are signed with, used as UTF-8 text, never decoded.
+        previous_key: what they are signed with before ``rotate_at``.
+        rotate_at: the moment (aware) from which ``signing_key`` signs, retries and replays
+            included; comes with ``previous_key`` or not at all.
+        standard_webhooks: a secret, or several during a rotation (``whsec_...``): requests
+            carry the headers of Standard Webhooks too, with a signature by each of them.
         id: sent as ``X-Relaybox-Webhook-Id``; by default a UUID derived from URL and name, so
             that it is the same after a restart.
         name: for logs and figures.
@@ -85,6 +103,11 @@ class Webhook:
     url: str
     events: tuple[str, ...] | Iterable[str]
     signing_key: str = field(repr=False)
+    previous_key: str | None = field(default=None, kw_only=True)
+    rotate_at: datetime | None = field(default=None, kw_only=True)
+    standard_webhooks: str | tuple[str, ...] | Iterable[str] | None = field(
+        default=None, kw_only=True
+    )
     id: str = field(default="", kw_only=True)
     name: str = field(default="", kw_only=True)
     enabled: bool = field(default=True, kw_only=True)
@@ -105,8 +128,14 @@ class Webhook:
         set_ = object.__setattr__
         _check_url(self.url)
         SigningKey(self.signing_key)
+        if self.previous_key is not None or self.rotate_at is not None:
+            set_(self, "rotate_at", _checked_rotation(self.previous_key, self.rotate_at))
+        if self.standard_webhooks is not None:
+            set_(self, "standard_webhooks", listed(self.standard_webhooks))
         set_(self, "events", _checked_events(self.events))
-        set_(self, "headers", MappingProxyType(_checked_headers(self.headers)))
+        reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
+        headers = checked_headers("Webhook.headers", self.headers, reserved)
+        set_(self, "headers", MappingProxyType(headers))
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
         if not isinstance(self.enabled, bool):
@@ -139,13 +168,19 @@ class Webhook:
         for option in fields(self)[3:]:
             value = getattr(self, option.name)
             if option.repr and value != option.default:
-                shown.append(f"{option.name}={value!r}")
+                shown.append(f"{option.name}={'***' if option.name in _SECRETS else value!r}")
         return f"Webhook({', '.join(shown)})"
 
     @property
     def shown_url(self) -> str:
         """The URL without its query, which may hold a token: for logs."""
         return str(URL(self.url).with_query(None).with_fragment(None))
+
+    def key_at(self, time: float) -> str:
+        """The key that signs at ``time``, seconds since the Unix epoch."""
+        if self.previous_key is None or self.rotate_at is None:
+            return self.signing_key
+        return self.signing_key if self.rotate_at.timestamp() <= time else self.previous_key
 
 
 def check_order_by(option: str, value: OrderBy) -> None:
@@ -191,20 +226,38 @@ def _checked_events(events: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> datetime:
+    if previous_key is None:
+        raise ConfigError(
+            "Webhook.previous_key",
+            previous_key,
+            "give the key that signs before rotate_at, or leave both out",
+        )
+    SigningKey(previous_key, "Webhook.previous_key")
+    if rotate_at is None:
+        raise ConfigError(
+            "Webhook.rotate_at", rotate_at, "say when signing_key takes over, or leave both out"
+        )
+    return moment("Webhook.rotate_at", rotate_at)
+
+
+def checked_headers(
+    option: str, headers: Mapping[str, str], reserved: Collection[str] = _RESERVED
+) -> dict[str, str]:
+    """A copy of ``headers``; raise ConfigError unless they can go beside the protocol's own."""
     if not isinstance(headers, Mapping):
-        raise ConfigError("Webhook.headers", "***", "give a mapping of names to values")
+        raise ConfigError(option, "***", "give a mapping of names to values")
     seen: set[str] = set()
     for name, value in headers.items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError("Webhook.headers", name, "not a header name (RFC 9110 §5.6.2)")
-        if name.lower() in _RESERVED:
-            raise ConfigError("Webhook.headers", name, "the protocol sets this header itself")
+            raise ConfigError(option, name, "not a header name (RFC 9110 §5.6.2)")
+        if name.lower() in reserved:
+            raise ConfigError(option, name, "the protocol sets this header itself")
         if name.lower() in seen:
-            raise ConfigError("Webhook.headers", name, "given twice")
+            raise ConfigError(option, name, "given twice")
         if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
             raise ConfigError(
-                "Webhook.headers",
+                option,
                 name,
                 "its value must be ASCII text without control characters (no CR or LF)",
             )

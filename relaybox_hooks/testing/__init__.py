@@ -1,4 +1,4 @@
-"""For users' own tests: a webhook receiver that misbehaves on purpose, and a clock to move."""
+"""For users' own tests: a record of events, a receiver that misbehaves on purpose, a clock."""
 
 from relaybox_hooks.testing.clock import VirtualClock
 from relaybox_hooks.testing.faults import (
@@ -18,6 +18,7 @@ from relaybox_hooks.testing.faults import (
     ResetBeforeRead,
 )
 from relaybox_hooks.testing.receiver import Acceptance, FaultReceiver
+from relaybox_hooks.testing.recorder import RecordedEvent, Recording, record
 from relaybox_hooks.testing.request import ReceivedRequest
 from relaybox_hooks.testing.script import FaultScript, Script
 
@@ -37,9 +38,12 @@ __all__ = [
     "Hold",
     "Late",
     "ReceivedRequest",
+    "RecordedEvent",
+    "Recording",
     "Redirect",
     "ResetAfterRead",
     "ResetBeforeRead",
     "Script",
     "VirtualClock",
+    "record",
 ]

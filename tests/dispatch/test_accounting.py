@@ -100,7 +100,7 @@ class Ledger(Observer):
 
     def __init__(self) -> None:
         self.live: dict[str, Webhook] = {}
-        self.emitting: dict[asyncio.Task[Any] | None, list[str]] = {}
+        self.emits: dict[asyncio.Task[Any] | None, list[str]] = {}
         self.handed: Counter[Fate] = Counter()
         self.arrived: Counter[Fate] = Counter()
         self.letters: dict[Fate, list[DeadLetter]] = defaultdict(list)
@@ -113,7 +113,7 @@ class Ledger(Observer):
         self.hooks: Hooks
 
     def emitted(self, name: str, receipt: Receipt) -> None:
-        targets = self.emitting.pop(asyncio.current_task())
+        targets = self.emits.pop(asyncio.current_task())
         if receipt.accepted + receipt.dropped != len(targets):
             self.errors.append(f"{receipt} for {targets}")
         self.handed.update((target, receipt.event_id) for target in targets)
@@ -245,7 +245,7 @@ class Server:
         targets = self.ledger.targets("room:create" if create else "room:join", app)
         if not targets:
             return False
-        self.ledger.emitting[asyncio.current_task()] = targets
+        self.ledger.emits[asyncio.current_task()] = targets
         try:
             if create:
                 data: RoomCreateData = {"id": room, "uuid": "", "visibility": "public"}
@@ -253,7 +253,7 @@ class Server:
             else:
                 await self.hooks.emit("room:join", {"roomId": room}, session)
         except LaneFullError:  # then nobody was handed it
-            del self.ledger.emitting[asyncio.current_task()]
+            del self.ledger.emits[asyncio.current_task()]
             return False
         return True
 
@@ -312,7 +312,7 @@ async def test_every_delivery_is_accounted_for(seed: int, events: int) -> None:
     )
     assert ledger.errors == []
     ledger.cross_check()
-    assert not ledger.emitting
+    assert not ledger.emits
 
     # Every accepted event is on exactly one side, for each webhook.
     dead = Counter({fate: len(found) for fate, found in ledger.letters.items()})

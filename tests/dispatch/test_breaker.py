@@ -203,3 +203,37 @@ def test_a_policy_that_cannot_work_is_refused(options: dict[str, int], option: s
     with pytest.raises(ConfigError) as caught:
         BreakerPolicy(**options)
     assert caught.value.option == f"BreakerPolicy.{option}"
+
+
+def test_an_open_breaker_is_as_open_after_a_restart() -> None:
+    """The wall clock carries it over: monotonic clocks start anew."""
+    policy = BreakerPolicy(failures=1, cooldown=10, maximum=100)
+    before = Breaker(policy)
+    before.failure(50.0, before.turn)
+    assert before.admit(60.0)
+    before.failure(60.0, before.turn)
+    saved = before.saved(61.0, 1000.0)
+    assert saved == {"cooldown": 20.0, "until": 1019.0}
+
+    after = Breaker(policy)
+    after.restore(saved, 5.0, 1009.0)
+    assert after.state == "open"
+    assert not after.admit(14.9)
+    assert after.admit(15.0)
+    after.failure(15.0, after.turn)
+    assert after.until == 55.0, "the cooldown goes on doubling"
+
+
+def test_a_closed_breaker_has_nothing_to_remember() -> None:
+    assert Breaker(BreakerPolicy()).saved(0.0, 0.0) is None
+
+
+def test_a_probe_under_way_at_the_crash_is_made_again_at_once() -> None:
+    breaker = Breaker(BreakerPolicy(failures=1, cooldown=10))
+    breaker.failure(0.0, breaker.turn)
+    assert breaker.admit(10.0)
+    saved = breaker.saved(11.0, 100.0)
+    assert saved is not None
+    after = Breaker(BreakerPolicy(failures=1, cooldown=10))
+    after.restore(saved, 0.0, 100.0)
+    assert after.admit(0.0)

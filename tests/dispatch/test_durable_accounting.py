@@ -77,7 +77,7 @@ async def test_every_event_arrives_in_order_through_a_tiny_memory(
     deaths = Deaths()
     async with asyncio.timeout(60), FaultReceiver(script) as receiver:
         webhooks = [
-            Webhook(receiver.url_for(f"/{order}"), ["*"], KEY, id=order, order_by=order)  # type: ignore[arg-type]
+            Webhook(receiver.url_for(f"/{order}"), ["*"], KEY, id=order, order_by=order)
             for order in ("connection", "room", "none")
         ]
         hooks: Hooks[Any] = Hooks(

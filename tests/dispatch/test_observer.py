@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -17,9 +17,11 @@ from relaybox_hooks import (
     Hooks,
     Observer,
     RetryPolicy,
+    Stats,
     Timeouts,
+    Webhook,
 )
-from relaybox_hooks.dispatch import remote
+from relaybox_hooks.dispatch import observe
 from relaybox_hooks.dispatch.observe import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
@@ -63,7 +65,7 @@ async def test_a_delivery_is_told_from_emit_to_arrival(
     assert watch.all("delivered") == [attempt]
     assert (attempt.webhook, attempt.event_id) == (webhook, receipt.event_id)
     assert (attempt.event_name, attempt.number) == ("room:join", 1)
-    assert (attempt.elapsed, attempt.next_in) == (1.25, None)
+    assert (attempt.elapsed, attempt.age, attempt.next_in) == (1.25, 1.25, None)
     assert (attempt.outcome.status, attempt.outcome.error) == (200, None)
     assert attempt.outcome.peer == receiver.url.removeprefix("http://").rstrip("/")
     assert [method for method, _ in watch.calls] == ["emitted", "attempted", "delivered", "closed"]
@@ -86,14 +88,14 @@ async def test_failing_attempts_are_told_with_their_real_cause_and_the_next_date
             await clock.advance(2)
             await soon(hooks.join())
     told = [
-        (each.number, each.outcome.status, each.outcome.error, each.elapsed, each.next_in)
+        (each.number, each.outcome.status, each.outcome.error, each.elapsed, each.age, each.next_in)
         for each in watch.attempts
     ]
     assert told == [
-        (1, 503, None, 0.0, 0.5),
-        (2, None, "ClientOSError", 0.0, 1.0),
-        (3, None, "TimeoutError", 3.0, 2.0),
-        (4, 404, None, 0.0, None),
+        (1, 503, None, 0.0, 0.0, 0.5),
+        (2, None, "ClientOSError", 0.0, 0.5, 1.0),
+        (3, None, "TimeoutError", 3.0, 4.5, 2.0),
+        (4, 404, None, 0.0, 6.5, None),
     ]
     assert watch.all("retried") == watch.attempts[:3]
     assert watch.all("delivered") == []
@@ -211,7 +213,7 @@ async def test_no_attempt_is_described_for_nobody(
     def refuse(**details: object) -> None:
         raise AssertionError("nobody wants to know")
 
-    monkeypatch.setattr(remote, "Attempt", refuse)
+    monkeypatch.setattr(observe, "Attempt", refuse)
     async with dispatcher(webhook_to(receiver), logging=False) as hooks:
         await emit(hooks)
         await soon(hooks.join())
@@ -229,6 +231,25 @@ def test_what_is_no_observer_is_refused(observer: Any) -> None:
 # What they break
 
 
+class Everything(Watch):
+    """Hears of beginnings too."""
+
+    def started(self, stats: Callable[[], Stats]) -> None:
+        self._note("started", stats)
+
+    def emitting(self, event_id: str, name: str) -> None:
+        self._note("emitting", event_id, name)
+
+    def attempting(self, webhook: Webhook, event_id: str, name: str, number: int) -> None:
+        self._note("attempting", webhook, event_id, name, number)
+
+    def subscriber_began(self, subscriber: str, event: Event) -> None:
+        self._note("subscriber_began", subscriber, event)
+
+    def subscriber_ended(self, subscriber: str, event: Event, error: BaseException | None) -> None:
+        self._note("subscriber_ended", subscriber, event, error)
+
+
 class Broken(Observer):
     """Raises in the one method it is given."""
 
@@ -243,11 +264,11 @@ class Broken(Observer):
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_broken_observer_harms_neither_delivery_nor_others(
-    method: str, caplog: pytest.LogCaptureFixture, clock: VirtualClock, watch: Watch
+    method: str, caplog: pytest.LogCaptureFixture, clock: VirtualClock
 ) -> None:
     """Whichever method raises: all is done and told as ever, and the error is logged once."""
     script = [Answer(), Answer(404), Answer(503), Answer(503), Answer(), Answer(), Answer(410)]
-    broken = Broken(method)
+    broken, watch = Broken(method), Everything()
     async with FaultReceiver(script) as receiver:
         webhook = webhook_to(
             receiver,

@@ -219,8 +219,33 @@ async def test_replay_passes_by_lane_and_breaker(
         after = hooks.stats().targets["root"]
         assert after == before._replace(delivered=1, dropped=0)
         assert_consistent(hooks.stats())
-    assert len(watch.attempts) == 1
+    assert [each.replayed for each in watch.attempts] == [False, True, True]
     assert watch.states == [("closed", "open")]
+
+
+async def test_observers_are_told_of_each_attempt_at_a_letter(
+    clock: VirtualClock, watch: Watch, receiver: FaultReceiver, mood: Mood
+) -> None:
+    """Numbered on, by the age of the event, and by their real outcome; none is due after it."""
+    async with dispatcher(
+        webhook_to(receiver, retry=ONCE), clock=clock, observers=[watch]
+    ) as hooks:
+        (event_id,) = await dead(hooks, 1)
+        await clock.advance(60)
+        assert await soon(hooks.replay()) == (0, 1, 0)
+        mood.fault = Answer()
+        assert await soon(hooks.replay()) == (1, 0, 0)
+    told = [
+        (each.event_id, each.replayed, each.number, each.age, each.outcome.status, each.next_in)
+        for each in watch.attempts
+    ]
+    assert told == [
+        (event_id, False, 1, 0.0, 503, None),
+        (event_id, True, 2, 60.0, 503, None),
+        (event_id, True, 3, 60.0, 200, None),
+    ]
+    assert watch.all("delivered") == watch.attempts[-1:]
+    assert len(watch.letters) == 1
 
 
 async def test_a_letter_that_fails_again_stays_with_what_happened(
@@ -306,9 +331,9 @@ async def test_replays_side_by_side_send_each_letter_once(
 
 
 async def test_a_cancelled_replay_leaves_the_letter_for_the_next(
-    receiver: FaultReceiver, mood: Mood
+    receiver: FaultReceiver, mood: Mood, watch: Watch
 ) -> None:
-    async with dispatcher(webhook_to(receiver, retry=ONCE)) as hooks:
+    async with dispatcher(webhook_to(receiver, retry=ONCE), observers=[watch]) as hooks:
         await dead(hooks, 1)
         mood.fault = Hang()
         replay = asyncio.create_task(hooks.replay())
@@ -316,6 +341,7 @@ async def test_a_cancelled_replay_leaves_the_letter_for_the_next(
         replay.cancel()
         with pytest.raises(asyncio.CancelledError):
             await replay
+        assert watch.attempts[-1].outcome.error == "CancelledError"
         mood.fault = Answer()
         assert await soon(hooks.replay()) == (1, 0, 0)
 

@@ -8,7 +8,16 @@ from email.utils import format_datetime
 
 import pytest
 from aiohttp import ClientSession
-from support_retry import KEY, Watch, dispatcher, emit, sent_at, soon, webhook_to
+from support_retry import (
+    KEY,
+    Watch,
+    advance_to_next,
+    dispatcher,
+    emit,
+    sent_at,
+    soon,
+    webhook_to,
+)
 
 from relaybox_hooks import (
     Hooks,
@@ -27,6 +36,7 @@ from relaybox_hooks.testing import (
     ResetBeforeRead,
 )
 from relaybox_hooks.testing.clock import VirtualClock
+from relaybox_hooks.wire.signing import SIGNATURE_HEADER
 
 STEADY = RetryPolicy(jitter=0)
 
@@ -120,16 +130,19 @@ async def test_retry_after_is_waited_for(clock: VirtualClock, watch: Watch, form
             assert hooks.stats().delivered == 1
 
 
-async def test_without_a_wait_the_next_attempt_follows_at_once(
+async def test_without_a_wait_the_next_attempt_is_still_another_request(
     clock: VirtualClock, watch: Watch
 ) -> None:
+    """Timestamps have milliseconds: in the same one, a receiver would see a replay."""
     async with FaultReceiver([Answer(500), Answer(500)]) as receiver:
         webhook = webhook_to(receiver, retry=RetryPolicy(initial=0))
         async with dispatcher(webhook, clock=clock, observers=[watch]) as hooks:
             await emit(hooks)
+            for made in (1, 2):
+                await watch.attempted_times(made)
+                assert await advance_to_next(clock) == pytest.approx(0.001)
             await soon(hooks.join())
-    assert len(receiver.requests) == 3
-    assert clock.monotonic() == 0.0
+    assert len({request.headers[SIGNATURE_HEADER] for request in receiver.requests}) == 3
 
 
 async def test_each_webhook_has_its_own_policies(clock: VirtualClock, watch: Watch) -> None:

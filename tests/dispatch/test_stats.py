@@ -120,6 +120,34 @@ async def test_a_small_scenario_prints_as_a_table() -> None:
         ]
 
 
+async def test_the_oldest_pending_event_is_known_by_its_time() -> None:
+    """At a webhook also while it is in flight, at a subscriber while it waits."""
+    clock = VirtualClock(start=1000)
+    async with FaultReceiver() as receiver:
+        receiver.hold()
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w1", order_by="none")
+        hooks: Hooks = Hooks([webhook], clock=clock, close_timeout=0)
+        release = asyncio.Event()
+
+        @hooks.on("*", name="slow")
+        async def slow(event: Event) -> None:
+            await release.wait()
+
+        def oldest() -> dict[str, float | None]:
+            return {name: row.oldest for name, row in hooks.stats().targets.items()}
+
+        async with hooks:
+            assert oldest() == {"w1": None, "slow": None}
+            for _ in range(3):
+                await emit(hooks)
+                await clock.advance(2)
+            assert oldest() == {"w1": 1000, "slow": 1002}
+            receiver.release()
+            release.set()
+            await hooks.join()
+            assert oldest() == {"w1": None, "slow": None}
+
+
 async def test_subscribers_of_the_same_name_are_counted_apart() -> None:
     async with Hooks([Webhook("http://127.0.0.1/", ["*"], KEY, id="same", enabled=False)]) as hooks:
         for _ in range(2):

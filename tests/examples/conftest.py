@@ -14,6 +14,9 @@ from typing import Any, Final, TypeAlias
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
+from relaybox_hooks import ReceivedEvent, WebhookVerifier
+from relaybox_hooks.testing import FaultReceiver
+
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 PASSWORD: Final = "correct horse"
@@ -241,3 +244,37 @@ async def open_chat(run: Run) -> AsyncIterator[OpenChat]:
 async def chat(open_chat: OpenChat, receiver: Receiver) -> Chat:
     """A chat server whose events go to the receiver."""
     return await open_chat("--webhook", receiver.url)
+
+
+class Endpoint:
+    """A webhook endpoint in the test's own process, which verifies every request it gets."""
+
+    def __init__(self, receiver: FaultReceiver) -> None:
+        self.receiver = receiver
+        self._verifier = WebhookVerifier(KEY)
+        self._events: list[ReceivedEvent] = []
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What tells an example of ``examples/`` to send here; it has the key already."""
+        return "--webhook", self.receiver.url
+
+    def story(self, who: str) -> list[ReceivedEvent]:
+        """The events of this client so far, in the order of arrival."""
+        for request in self.receiver.requests[len(self._events) :]:
+            self._events.append(self._verifier.verify(request.headers, request.body))
+        return [event for event in self._events if event.session.client_id == who]
+
+    async def gets(self, who: str, name: str) -> list[ReceivedEvent]:
+        """The client's story, once it has come to this event."""
+        async with asyncio.timeout(20):
+            await self.receiver.wait_until(
+                lambda: any(event.name == name for event in self.story(who))
+            )
+        return self.story(who)
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    async with FaultReceiver() as receiver:
+        yield Endpoint(receiver)

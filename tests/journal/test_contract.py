@@ -269,3 +269,47 @@ async def test_a_journal_that_is_not_open_refuses_everything(kind: str, path: Pa
 def test_a_bound_that_cannot_work_is_refused(kind: Any, bound: Any) -> None:
     with pytest.raises(ConfigError, match="max_pending"):
         kind(*(["x.db"] if kind is SQLiteJournal else []), max_pending=bound)
+
+
+async def test_what_is_stored_as_dead_is_never_pending(journal: Journal) -> None:
+    (seq,) = await journal.append(envelope(1), [("a", "k")])
+    first, second = await journal.append_nowait(
+        envelope(2), [("a", "k"), ("b", None)], dead="overflow"
+    )
+    assert journal.pending_total == 1
+    assert seqs(await journal.lease("a", limit=9, until=0)) == [seq]
+    rows = await journal.dead_letters()
+    assert [(row.seq, row.webhook_id, row.reason, row.at) for row in rows] == [
+        (first, "a", "overflow", 2.0),
+        (second, "b", "overflow", 2.0),
+    ]
+    assert await journal.counts() == {"a": Counts(1, 0, 1), "b": Counts(0, 0, 1)}
+    journal.settle(second, attempts=1, outcome=FINE, at=3.0)
+    await journal.flush()
+    assert journal.pending_total == 1
+
+
+async def test_dead_letters_may_be_stored_where_no_more_may_be_pending(journal: Journal) -> None:
+    await journal.append(envelope(1), [("a", None)] * 1000)
+    with pytest.raises(JournalFullError):
+        journal.append_nowait(envelope(2), [("a", None)])
+    await journal.append_nowait(envelope(2), [("a", None)], dead="overflow")
+    assert journal.pending_total == 1000
+    assert len(await journal.dead_letters()) == 1
+
+
+async def test_the_last_number_is_known_before_it_is_written(journal: Journal) -> None:
+    before = journal.last_seq
+    future = journal.append_nowait(envelope(1), [("a", None), ("b", None)])
+    assert journal.last_seq == before + 2
+    assert list(await future) == [before + 1, before + 2]
+
+
+async def test_the_policy_for_overflow_is_for_the_dispatcher_to_read(
+    journal: Journal, path: Path
+) -> None:
+    assert journal.overflow == "wait"
+    assert MemoryJournal(overflow="drop_oldest").overflow == "drop_oldest"
+    assert SQLiteJournal(path, overflow="raise").overflow == "raise"
+    with pytest.raises(ConfigError, match="overflow='drop'"):
+        MemoryJournal(overflow="drop")  # type: ignore[arg-type]

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
-from relaybox_hooks import BreakerPolicy, ConfigError, RetryPolicy, Timeouts
-from relaybox_hooks.targets.policies import RETRY_STATUSES, count, overflow_policy, seconds
+from relaybox_hooks import BreakerPolicy, ConfigError, RetentionPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.policies import (
+    DURABLE_RETRY,
+    RETRY_STATUSES,
+    count,
+    overflow_policy,
+    seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +164,21 @@ def test_retry_after_is_never_undercut_but_capped() -> None:
 def test_thousands_of_attempts_do_not_overflow() -> None:
     policy = RetryPolicy(attempts=100_000, factor=2, jitter=0)
     assert policy.delay(50_000, None, lambda: 0.0) == 60
+
+
+def test_retention_takes_seconds_or_timedeltas_and_refuses_the_rest() -> None:
+    policy = RetentionPolicy(delivered=timedelta(hours=1), dead=0, count=0, unregistered=5)
+    assert (policy.delivered, policy.dead, policy.unregistered) == (3600.0, 0.0, 5.0)
+    with pytest.raises(ConfigError, match=r"RetentionPolicy.dead=-1"):
+        RetentionPolicy(dead=-1)
+    with pytest.raises(ConfigError, match=r"RetentionPolicy.count=-1"):
+        RetentionPolicy(count=-1)
+
+
+def test_retries_with_a_journal_take_about_three_days() -> None:
+    """Standard Webhooks recommends attempts over about three days, the first within seconds."""
+    delays = [DURABLE_RETRY.delay(made, None, lambda: 0.5) for made in range(1, 10)]
+    assert DURABLE_RETRY.delay(10, None, lambda: 0.5) is None
+    assert delays[0] is not None
+    assert delays[0] < 6
+    assert 2.9 < sum(delay or 0 for delay in delays) / 86_400 < 3.1

@@ -6,16 +6,27 @@ import logging
 import traceback
 from copy import copy
 from dataclasses import FrozenInstanceError, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from relaybox_hooks import BreakerPolicy, ConfigError, Hooks, RetryPolicy, Timeouts, Webhook
+from relaybox_hooks import (
+    BreakerPolicy,
+    ConfigError,
+    Hooks,
+    RetryPolicy,
+    Timeouts,
+    Webhook,
+    generate_standard_secret,
+)
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 URL = "https://example.com/hook"
+SECRET, OLD_SECRET = generate_standard_secret(), generate_standard_secret()
+MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BEHIND = timezone(timedelta(hours=-7))
 
 
 def webhook(**options: Any) -> Webhook:
@@ -43,6 +54,26 @@ def webhook(**options: Any) -> Webhook:
         ({"signing_key": None}, "signing_key='***': pass the webhook's key"),
         ({"signing_key": b"bytes"}, "signing_key='***': pass the webhook's key"),
         ({"signing_key": "k\ud800"}, "signing_key='***': it holds a lone surrogate"),
+        ({"previous_key": "old"}, "Webhook.rotate_at=None: say when signing_key takes over"),
+        ({"rotate_at": MOMENT}, "Webhook.previous_key=None: give the key that signs before rota"),
+        ({"previous_key": "", "rotate_at": MOMENT}, "Webhook.previous_key='***': pass the webho"),
+        ({"previous_key": b"old", "rotate_at": MOMENT}, "Webhook.previous_key='***': pass the"),
+        (
+            {"previous_key": "old", "rotate_at": MOMENT.replace(tzinfo=None)},
+            "Webhook.rotate_at=datetime.datetime(2026, 3, 1, 12, 0): give a datetime with a time",
+        ),
+        (
+            {"previous_key": "old", "rotate_at": "2026-03-01T12:00:00Z"},
+            "Webhook.rotate_at='2026-03-01T12:00:00Z': give a datetime with a time zone: datetim",
+        ),
+        (
+            {"previous_key": "old", "rotate_at": datetime.max.replace(tzinfo=BEHIND)},
+            "Webhook.rotate_at=datetime.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dateti",
+        ),
+        ({"standard_webhooks": "whsec_c2hvcnQ="}, "standard_webhooks='***': give secrets of the"),
+        ({"standard_webhooks": [SECRET, None]}, "standard_webhooks='***': give secrets of the"),
+        ({"standard_webhooks": []}, "standard_webhooks='***': give secrets of the form 'whsec_'"),
+        ({"standard_webhooks": ""}, "standard_webhooks='***': give secrets of the form 'whsec_'"),
         ({"id": "a\r\nb"}, r"Webhook.id='a\r\nb': give printable ASCII: it is sent in a header"),
         ({"id": "ä"}, "Webhook.id='ä': give printable ASCII: it is sent in a header"),
         ({"id": 5}, "Webhook.id=5: give printable ASCII: it is sent in a header"),
@@ -94,6 +125,14 @@ def test_headers_of_the_protocol_and_of_http_cannot_be_overridden(name: str) -> 
     with pytest.raises(ConfigError, match="the protocol sets this header itself") as caught:
         webhook(headers={name: "x"})
     assert caught.value.value == name
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "Webhook-Timestamp", "WEBHOOK-SIGNATURE"])
+def test_headers_of_standard_webhooks_are_taken_where_it_is_on(name: str) -> None:
+    with pytest.raises(ConfigError, match="the protocol sets this header itself") as caught:
+        webhook(headers={name: "x"}, standard_webhooks=SECRET)
+    assert caught.value.value == name
+    assert webhook(headers={name: "x"}).headers == {name: "x"}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +210,34 @@ def test_policies_of_its_own_are_kept() -> None:
     assert made.max_age == 60.0
     assert made.breaker is None
     assert webhook(breaker=BreakerPolicy(failures=2)).breaker == BreakerPolicy(failures=2)
+
+
+def test_a_rotation_is_kept_in_utc() -> None:
+    made = webhook(previous_key="old", rotate_at=MOMENT.astimezone(BEHIND))
+    assert made.previous_key == "old"
+    assert str(made.rotate_at) == "2026-03-01 12:00:00+00:00"
+
+
+def test_which_key_signs_when() -> None:
+    made = webhook(previous_key="old", rotate_at=MOMENT)
+    assert made.key_at(MOMENT.timestamp() - 0.001) == "old"
+    assert made.key_at(MOMENT.timestamp()) == KEY
+    assert webhook().key_at(0) == KEY
+
+
+def test_one_secret_or_several_of_standard_webhooks_are_kept_in_their_order() -> None:
+    assert webhook(standard_webhooks=SECRET).standard_webhooks == (SECRET,)
+    several = webhook(standard_webhooks=iter([OLD_SECRET, SECRET]))
+    assert several.standard_webhooks == (OLD_SECRET, SECRET)
+    assert len({several, replace(several, enabled=True)}) == 1
+
+
+def test_further_keys_are_masked_too() -> None:
+    made = webhook(previous_key="hunter2", rotate_at=MOMENT, standard_webhooks=[SECRET, OLD_SECRET])
+    assert "signing_key='***', previous_key='***', rotate_at=datetime.datetime(2026" in repr(made)
+    assert "standard_webhooks='***'" in repr(made)
+    assert "hunter2" not in repr(made)
+    assert "whsec_" not in repr(made)
 
 
 def test_the_key_is_masked_wherever_a_webhook_is_shown() -> None:

@@ -1,8 +1,22 @@
 """Correct use of the public API: a strict type checker has nothing to say about it."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal, assert_type
 
-from relaybox_hooks import EVENTS, Event, Hooks, Receipt, RetryPolicy, Session, Stats, User, Webhook
+from aiohttp import web
+
+from relaybox_hooks import (
+    EVENTS,
+    HOOKS_KEY,
+    Event,
+    Hooks,
+    Receipt,
+    RetryPolicy,
+    Session,
+    Stats,
+    User,
+    Webhook,
+)
 from relaybox_hooks.events import PresenceData, RoomData, RoomMessageData, RoomPublishData
 
 webhook = Webhook(
@@ -10,6 +24,9 @@ webhook = Webhook(
     events=["auth:signin", "room:publish"],
     signing_key="21d45d1d4dff46f13cd4478ba08395d9",
     name="crm",
+    previous_key="5b51ad4afc374e5c9d4a8e1f30a39c1e",
+    rotate_at=datetime(2026, 3, 1, tzinfo=UTC),
+    standard_webhooks=["whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
     headers={"X-Tenant": "acme"},
     order_by=lambda event: event.session.client_id,
     retry=RetryPolicy(attempts=3, statuses=[500, 503]),
@@ -87,6 +104,7 @@ async def main() -> None:
                 "verifiedAt": None,
             },
         )
+        hooks.rotate_signing_key(webhook.id, "another key", at=datetime.now(UTC))
         assert_type(hooks.stats(), Stats)
     # What is decorated can still be called.
     await bare(Event("1", "room:join", data, session, 0.0))
@@ -119,3 +137,10 @@ async def sell() -> None:
         await shop.emit("order:sent")
         await shop.emit("room:join", {"roomId": "chat:one"})
         shop.off(paid, "order:paid")
+
+
+# An aiohttp application knows what setup() has left in it.
+app = web.Application()
+hooks.setup(app)
+shop.setup(app)
+assert_type(app[HOOKS_KEY], Hooks)

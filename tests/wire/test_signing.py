@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.wire.canonical import canonicalize
-from relaybox_hooks.wire.signing import SigningKey, generate_signing_key
+from relaybox_hooks.wire.signing import Secret, SigningKey, generate_signing_key
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
@@ -83,7 +83,7 @@ def test_a_key_shows_itself_to_nobody() -> None:
     key = SigningKey(KEY)
     assert KEY not in f"{key!r} {key}"
     assert not hasattr(key, "__dict__")
-    assert all(getattr(key, name) != KEY for name in SigningKey.__slots__)
+    assert all(getattr(key, name) != KEY for name in Secret.__slots__)
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(key)
 

@@ -1,0 +1,1 @@
+"""Metrics and traces: observers that each need an extra, and cost nothing where not imported."""

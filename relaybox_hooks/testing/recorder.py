@@ -1,0 +1,283 @@
+"""A record of what a server emits, for its tests to assert on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+
+from relaybox_hooks.dispatch.hooks import Hooks
+from relaybox_hooks.dispatch.local import SubscriberLane
+from relaybox_hooks.dispatch.stats import NOBODY, Receipt
+from relaybox_hooks.errors import PayloadError
+from relaybox_hooks.events import Event
+from relaybox_hooks.session import NO_SESSION, Session, SessionLike
+
+#: Seconds that what a test waits for may take. Long, for it is a failing test that takes them.
+_PATIENCE: Final = 10.0
+
+#: Events listed in a message, the last ones, and characters shown of the data of each.
+_SHOWN: Final = 20
+_WIDTH: Final = 200
+
+#: All ways in: ``emit_from_thread`` goes through the second, on the event loop.
+_WAYS_IN: Final = ("emit", "_emit", "emit_nowait")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedEvent:
+    """One event that ``emit`` or one of its twins took.
+
+    Attributes:
+        name: the event's name.
+        data: a deep copy of what it was then, whatever the server does to it later; the very
+            object where that cannot be copied.
+        session: who it happened to; without members where none was given.
+        receipt: what ``emit`` returned; as if nobody wanted the event while it has not.
+    """
+
+    name: str
+    data: Any
+    session: Session
+    receipt: Receipt = NOBODY
+
+    def __str__(self) -> str:
+        who = self.session.client_id
+        return f"{self.name} {self.data!r:.{_WIDTH}}" + (f" ({who})" if who else "")
+
+
+class Recording:
+    """What was emitted, also what no target wants, and which subscribers failed.
+
+    Whoever waits is told of a subscriber's error by raising, several as an ``ExceptionGroup``:
+    each is raised once.
+
+    Attributes:
+        events: in the order in which they were emitted; a list of yours, to clear if you like.
+        errors: of subscribers, not raised yet.
+    """
+
+    def __init__(self, hooks: Hooks[Any]) -> None:
+        self._hooks = hooks
+        self.events: list[RecordedEvent] = []
+        self.errors: list[BaseException] = []
+        self._news = asyncio.Event()
+        self._before: dict[str, Any] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the events."""
+        return [event.name for event in self.events]
+
+    def of(self, pattern: str) -> list[RecordedEvent]:
+        """The events of a name, ``"room:*"`` or ``"*"``.
+
+        Raises:
+            UnknownEventError: a pattern that stands for no declared event.
+        """
+        names = self._hooks._catalogue.matching(pattern)
+        return [event for event in self.events if event.name in names]
+
+    async def wait_for(
+        self, pattern: str, count: int = 1, *, timeout: float = _PATIENCE
+    ) -> list[RecordedEvent]:
+        """Wait until ``count`` events of this name or pattern were recorded; return the first.
+
+        Args:
+            pattern: as :meth:`of` takes it.
+            count: how many in all, those recorded before included.
+            timeout: seconds it may take.
+
+        Raises:
+            UnknownEventError: a pattern that stands for no declared event.
+            AssertionError: they did not come in time; it says what did.
+            Exception: a subscriber's.
+        """
+        __tracebackhide__ = True  # pytest shows the line of the test instead
+        await _patiently(self._until(lambda: len(self.of(pattern)) >= count), timeout)
+        self._raise_errors()
+        found = self.of(pattern)
+        if len(found) < count:
+            raise AssertionError(
+                f"{len(found)} of {count} {pattern} in {timeout:g} s; {self._told()}"
+            )
+        return found[:count]
+
+    async def join(self, *, timeout: float = _PATIENCE) -> None:
+        """``hooks.join()``, and then raise what subscribers raised.
+
+        Args:
+            timeout: seconds it may take.
+
+        Raises:
+            AssertionError: events are pending still; it says where.
+            Exception: a subscriber's.
+        """
+        __tracebackhide__ = True
+        await _patiently(self._hooks.join(), timeout)
+        self._raise_errors()
+        if self._hooks.outstanding:
+            raise AssertionError(f"events are pending after {timeout:g} s:\n{self._hooks.stats()}")
+
+    def _start(self) -> None:
+        hooks = self._hooks
+        hooks.notifier.subscriber_failed += (self._failed,)
+        ways_in = vars(hooks)
+        self._before.update((name, ways_in[name]) for name in _WAYS_IN if name in ways_in)
+        ways_in.update(
+            emit=self._waiting(hooks.emit),
+            _emit=self._waiting(hooks._emit),
+            emit_nowait=self._at_once(hooks.emit_nowait),
+        )
+
+    def _stop(self) -> None:
+        ways_in = vars(self._hooks)
+        for name in _WAYS_IN:
+            del ways_in[name]
+        ways_in.update(self._before)
+        notifier = self._hooks.notifier
+        notifier.subscriber_failed = tuple(
+            listener for listener in notifier.subscriber_failed if listener != self._failed
+        )
+
+    def _waiting(
+        self, emit: Callable[..., Coroutine[Any, Any, Receipt]]
+    ) -> Callable[..., Coroutine[Any, Any, Receipt]]:
+        async def recorded(
+            name: str, data: object = None, session: SessionLike | None = None
+        ) -> Receipt:
+            with self._recorded(name, data, session) as event:
+                receipt = await emit(name, data, session)
+                object.__setattr__(event, "receipt", receipt)
+            return receipt
+
+        return recorded
+
+    def _at_once(self, emit: Callable[..., Receipt]) -> Callable[..., Receipt]:
+        def recorded(name: str, data: object = None, session: SessionLike | None = None) -> Receipt:
+            with self._recorded(name, data, session) as event:
+                receipt = emit(name, data, session)
+                object.__setattr__(event, "receipt", receipt)
+            return receipt
+
+        return recorded
+
+    @contextmanager
+    def _recorded(
+        self, name: str, data: object, session: SessionLike | None
+    ) -> Iterator[RecordedEvent]:
+        """Take the event down before anybody can react to it, and back if it is refused."""
+        refusal = None
+        try:
+            who = Session.of(session)
+        except PayloadError as error:  # emit checks it only if somebody wants the event
+            who, refusal = NO_SESSION, error
+        event = RecordedEvent(name, _copy(data), who)
+        self.events.append(event)
+        self._news.set()
+        try:
+            yield event
+        except Exception:
+            self.events.remove(event)
+            raise
+        if refusal is not None:
+            self._note(refusal, f"{event}: emit would raise this if any target wanted the event")
+
+    def _failed(self, subscriber: str, event: Event, error: BaseException) -> None:
+        self._note(error, f"in subscriber {subscriber!r}, told of {event.name}")
+
+    def _note(self, error: BaseException, note: str) -> None:
+        error.add_note(note)
+        self.errors.append(error)
+        self._news.set()
+
+    def _raise_errors(self) -> None:
+        __tracebackhide__ = True
+        errors, self.errors = self.errors, []
+        if len(errors) == 1 and isinstance(errors[0], Exception):
+            raise errors[0]
+        if errors:
+            raise BaseExceptionGroup("subscribers failed", errors)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait until ``condition()`` holds, or a subscriber fails."""
+        while not (self.errors or condition()):
+            self._news.clear()
+            await self._news.wait()
+
+    async def _end(self) -> None:
+        """Let the subscribers finish; not the webhooks, which may be down, as a test has it."""
+        await _patiently(self._subscribers_done(), _PATIENCE)
+        self._raise_errors()
+        busy = [lane.target for lane in self._busy_subscribers()]
+        if busy:
+            raise AssertionError(
+                f"subscribers have not finished in {_PATIENCE:g} s: {', '.join(busy)}; let them, "
+                "or close the hooks before the recording ends"
+            )
+
+    async def _subscribers_done(self) -> None:
+        while workers := {task for lane in self._busy_subscribers() for task in lane.workers}:
+            await asyncio.wait(workers)
+
+    def _busy_subscribers(self) -> list[SubscriberLane]:
+        return [
+            lane
+            for lane in self._hooks._lanes()
+            if isinstance(lane, SubscriberLane) and lane.pending
+        ]
+
+    def _told(self) -> str:
+        if not self.events:
+            return "nothing was recorded: are these the hooks that the server emits into?"
+        lines = [f"\n  {event}" for event in self.events[-_SHOWN:]]
+        more = len(self.events) - len(lines)
+        return "recorded so far:" + (f"\n  {more} more, then" if more else "") + "".join(lines)
+
+
+@asynccontextmanager
+async def record(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
+    """Record what is emitted into ``hooks`` within ``async with``.
+
+    The hooks behave as they do without: same receipts, same order, same counts. Recorded is
+    what goes through ``hooks.emit`` and its twins; a bound ``hooks.emit`` that the server took
+    before the block began is not seen.
+
+    Leaving the block waits until the subscribers have handled what they were handed, and
+    raises their errors, those that nobody was told of before. Where the block raises itself,
+    they are noted on its error.
+
+    Raises:
+        AssertionError: a subscriber has not finished.
+        Exception: a subscriber's.
+    """
+    recording = Recording(hooks)
+    recording._start()
+    try:
+        yield recording
+        await recording._end()
+    except BaseException as error:  # pytest.fail() is none of Exception
+        for other in recording.errors:
+            error.add_note(f"a subscriber failed meanwhile: {other!r}")
+        raise
+    finally:
+        recording._stop()
+
+
+def _copy(data: object) -> object:
+    try:
+        return deepcopy(data)
+    except Exception:  # whatever a stranger's __deepcopy__ raises
+        return data
+
+
+async def _patiently(wait: Coroutine[Any, Any, None], timeout: float) -> None:
+    """Await it for so long; the caller looks at what came of it."""
+    try:
+        async with asyncio.timeout(timeout):
+            await wait
+    except TimeoutError:
+        pass
