@@ -28,6 +28,7 @@ BENCHMARKS: Final = (
     "echo",
     "isolation",
     "pending",
+    "journal",
     "memory",
     "imports",
 )

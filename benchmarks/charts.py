@@ -243,6 +243,33 @@ def _pending(figure: Figure, figures: Document) -> None:
     axes.set_xlabel("bytes")
 
 
+def _journal(figure: Figure, figures: Document) -> None:
+    left, right = figure.subplots(1, 2)
+    accepted = figures["accepted"]
+    places = range(len(accepted))
+    for number, name in enumerate(("hooks", "bare loop")):
+        rates = [1 / median(each["seconds"][name]) for each in accepted]
+        left.bar(
+            [place + 0.4 * number for place in places],
+            rates,
+            width=0.4,
+            align="edge",
+            color=_SERIES[number],
+            label=name,
+        )
+    left.set_xticks(
+        [place + 0.4 for place in places],
+        [f"{each['emitters']}\n{each['durability']}" for each in accepted],
+    )
+    left.set_title("Events accepted per second")
+    _from_zero(left, "emitters at a time, durability", "")
+    left.legend(loc="upper left")
+    filled = figures["filled"]
+    right.plot(filled["events"], [level / _MIB for level in filled["resident"]], color=_BLUE)
+    right.set_title("Resident memory")
+    _from_zero(right, "events pending", "MiB")
+
+
 def _from_zero(axes: Axes, x: str, y: str) -> None:
     """Label the axes; the vertical one begins at zero, so that flat looks flat."""
     axes.set_ylim(0, axes.dataLim.ymax * 1.15)
@@ -253,6 +280,7 @@ def _from_zero(axes: Axes, x: str, y: str) -> None:
 
 _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
     "isolation": _isolation,
+    "journal": _journal,
     "memory": _memory,
     "pending": _pending,
     "scaling": _scaling,

@@ -49,6 +49,8 @@ class Keeper:
         self._open = False
         self._closing = False
         self._line = asyncio.Lock()
+        #: How many are in it. The lock is free for a moment while the next one takes its turn.
+        self._in_line = 0
         self._room: asyncio.Future[None] | None = None
         #: Room was made since the journal was last asked to write everything down.
         self._freed = False
@@ -190,7 +192,7 @@ class Keeper:
             JournalError: nothing was stored or handed on.
         """
         targets = [(lane.webhook.id, delivery.key) for lane, delivery in items]
-        future = None if self._line.locked() else self._append(envelope, targets)
+        future = None if self._in_line else self._append(envelope, targets)
         if future is None:
             future = await self._append_with_room(envelope, targets, timeout)
         accepted = future is not None
@@ -236,6 +238,7 @@ class Keeper:
         if overflow == "drop_newest":
             return self._append(envelope, targets)
         clock, timer = self._hub.clock, None
+        self._in_line += 1
         try:
             async with asyncio.timeout(None) as limit:
                 if timeout != float("inf"):
@@ -252,6 +255,7 @@ class Keeper:
         except TimeoutError:
             return None
         finally:
+            self._in_line -= 1
             if timer is not None:
                 timer.cancel()
 

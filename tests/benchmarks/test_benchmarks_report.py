@@ -21,7 +21,7 @@ from relaybox_hooks import Session
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-_NAMES: Final = ("scaling", "pending")
+_NAMES: Final = ("scaling", "pending", "journal")
 _LIMIT_LABEL: Final = "1 is the limit; green is met, red is missed"
 
 
@@ -47,7 +47,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = python("benchmarks", "--quick", "--output", str(directory), *_NAMES)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for path in ("RESULTS.md", "overview.svg", "scaling.svg", "pending.svg", "soak.svg"):
+    for path in ("RESULTS.md", "overview.svg", *(f"{name}.svg" for name in _NAMES), "soak.svg"):
         assert str(directory / path) in done.stdout
     after = sorted(RESULTS.glob("*")), results.PAGE.exists() and results.PAGE.read_bytes()
     assert after == before
@@ -64,7 +64,7 @@ def figures(output: Path, name: str) -> Any:
 
 
 def test_page_has_a_section_for_each_with_its_question_in_their_order(page: str) -> None:
-    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["scaling", "pending", "soak"]
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == [*_NAMES, "soak"]
     for question in re.findall(r"^## \w+\n\n(.*)\n", page, re.MULTILINE):
         assert question.endswith("?")
 
@@ -72,7 +72,7 @@ def test_page_has_a_section_for_each_with_its_question_in_their_order(page: str)
 def test_page_says_where_it_was_measured_and_that_quick_runs_mean_nothing(page: str) -> None:
     assert f"CPython {sys.version.split()[0]}" in page
     assert "aiohttp 3." in page
-    assert "quick runs, whose figures mean nothing:** scaling, pending" in page
+    assert "quick runs, whose figures mean nothing:** scaling, pending, journal" in page
 
 
 def test_page_holds_every_table_and_target(output: Path, page: str) -> None:
@@ -86,7 +86,7 @@ def test_page_holds_every_table_and_target(output: Path, page: str) -> None:
 
 def test_page_links_only_files_that_are_there(output: Path, page: str) -> None:
     links = re.findall(r"\]\((.+?)\)", page)
-    assert links == ["overview.svg", "scaling.svg", "pending.svg", "soak.svg"]
+    assert links == ["overview.svg", *(f"{name}.svg" for name in _NAMES), "soak.svg"]
     assert all((output / link).is_file() for link in links)
 
 
@@ -96,6 +96,7 @@ def test_page_links_only_files_that_are_there(output: Path, page: str) -> None:
         ("overview", {"Measured, as a share of what is allowed", _LIMIT_LABEL}),
         ("scaling", {"delivered per second", "webhooks, each gets every event", "1,000"}),
         ("pending", {"bytes", "300 bytes, keys distinct"}),
+        ("journal", {"Events accepted per second", "bare loop", "events pending"}),
         ("soak", {"Resident memory", "MiB", "minutes"}),
     ],
 )
@@ -150,6 +151,22 @@ def test_pending_events_of_each_kind_are_measured(output: Path) -> None:
     assert {each["waiting"] for each in found["pending"]} == {"turn", "retry"}
     assert all(each["files"] for each in found["traced"])
     assert "relaybox_hooks/wire/envelope.py" in found["traced"][0]["files"]
+
+
+def test_a_journal_has_stored_and_delivered_what_it_was_measured_with(output: Path) -> None:
+    """Both contenders committed every event; what was left pending was found again."""
+    found = figures(output, "journal")
+    assert [(each["durability"], each["emitters"]) for each in found["accepted"]] == [
+        (durability, emitters) for durability in ("process", "power") for emitters in (1, 32, 256)
+    ]
+    for each in found["accepted"]:
+        assert {len(each["seconds"][name]) for name in ("hooks", "bare loop")} == {1}
+        assert each["stored"] >= 2 * each["emitters"]
+        assert 0 < each["p50"] <= each["p99"]
+    assert found["filled"]["events"] == list(range(0, 5001, 500))
+    assert min(found["filled"]["resident"]) > 0
+    assert found["reopened"]["pending"] == 5000
+    assert found["reopened"]["received"] >= found["reopened"]["delivered"] >= 500
 
 
 def test_soak_accounts_for_every_event_and_leaves_no_task(output: Path) -> None:
