@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
@@ -22,7 +22,7 @@ from yarl import URL
 
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
-from relaybox_hooks.dispatch.posting import PeerResponse
+from relaybox_hooks.dispatch.posting import AT_ONCE, head_of, open_posting, takes_letters, write
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
@@ -63,12 +63,11 @@ INTERRUPTED: Final = Outcome(
 def open_session(egress: EgressPolicy) -> ClientSession:
     """A session that keeps no cookies, takes no proxy from the environment, and connects only
     where ``egress`` allows. Its connector sets no limit: each lane has its own."""
-    return ClientSession(
+    return open_posting(
         connector=make_connector(egress),
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        response_class=PeerResponse,
         max_line_size=_MAX_LINE,
         max_field_size=_MAX_LINE,
         max_headers=_MAX_HEADERS,
@@ -79,6 +78,7 @@ class Endpoint:
     """What every request to one webhook has in common, prepared once."""
 
     __slots__ = (
+        "_head",
         "_headers",
         "_id",
         "_key",
@@ -99,6 +99,7 @@ class Endpoint:
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
         self._id = webhook.id
+        self._head = head_of(self._url, self._headers | {WEBHOOK_ID_HEADER: webhook.id})
         self._timeout = _connect_timeout(timeouts.connect)
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
@@ -119,18 +120,9 @@ class Endpoint:
             The outcome, and the response if there is one, to be handed to :meth:`drain`.
         """
         body = envelope.at(format_timestamp(time()))
-        headers = self._headers.copy()
-        headers[WEBHOOK_ID_HEADER] = self._id
-        headers[SIGNATURE_HEADER] = self._key.sign(body)
+        headers = {SIGNATURE_HEADER: self._key.sign(body)}
         try:
-            response = await session.post(
-                self._url,
-                data=body if len(body) <= _MAX_BYTES else BytesIO(body),
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,  # whatever the host's own session has
-                timeout=self._timeout,
-            )
+            response = await self._post(session, body, headers)
         except Exception as error:
             return of_error(error, self._url), None
         status, peername = response.status, getattr(response, "peername", None)
@@ -139,6 +131,26 @@ class Endpoint:
         asked = response.headers.get(hdrs.RETRY_AFTER)
         outcome = of_status(status, asked, self._retry, time(), _shown(peername))
         return outcome, response
+
+    def _post(
+        self, session: ClientSession, body: bytes, headers: dict[str, str]
+    ) -> Awaitable[ClientResponse]:
+        """Post ``body`` with the webhook's headers and these of the attempt."""
+        if len(body) <= AT_ONCE and takes_letters(session):
+            return session.post(
+                self._url,
+                data=write(self._head, headers, body),
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+        return session.post(
+            self._url,
+            data=body if len(body) <= _MAX_BYTES else BytesIO(body),
+            headers={**self._headers, WEBHOOK_ID_HEADER: self._id, **headers},
+            allow_redirects=False,
+            raise_for_status=False,  # whatever the host's own session has
+            timeout=self._timeout,
+        )
 
     async def drain(self, response: ClientResponse) -> None:
         """Read the rest of the response within its bound, so that the connection can serve
