@@ -30,6 +30,11 @@ from yarl import URL
 #: it does not wait for that either.
 AT_ONCE: Final = 2**16
 
+#: Bytes asked of a socket at a time. asyncio asks for 256 KiB, which the C library maps into
+#: memory, cuts down to what came, and unmaps, for each response anew: 20 µs. It does so from
+#: 128 KiB on; and the answers of webhooks are short.
+READ_SIZE: Final = 2**15
+
 #: The sessions that take letters.
 _TAKING: Final[WeakSet[ClientSession]] = WeakSet()
 
@@ -81,6 +86,8 @@ class PostRequest(ClientRequest):
             return await super().send(conn)
         if protocol is None or transport is None or transport.is_closing():
             raise ClientConnectionResetError("the connection was closed before it could be used")
+        if getattr(transport, "max_size", 0) > READ_SIZE:  # uvloop's has buffers of its own
+            transport.max_size = READ_SIZE  # type: ignore[attr-defined]
         transport.write(letter.text)
         protocol.start_timeout()
         return self.response_class(

@@ -12,7 +12,7 @@ from yarl import URL
 from relaybox_hooks import EgressPolicy, Hooks, Webhook
 from relaybox_hooks.dispatch import posting
 from relaybox_hooks.dispatch.delivery import open_session
-from relaybox_hooks.testing import FaultReceiver, ReceivedRequest
+from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
@@ -115,3 +115,30 @@ async def test_a_connection_that_is_closed_takes_no_letter(receiver: FaultReceiv
         assert response.status == 200
         await response.read()
     assert len(receiver.requests) == 1
+
+
+async def test_answers_longer_than_what_is_read_at_a_time_are_read_whole() -> None:
+    """The size is an attribute of asyncio's transports; it is not there to be relied upon."""
+    transports: list[Any] = []
+
+    class Noting(posting.PostRequest):
+        """Notes which transport it was written to."""
+
+        async def send(self, conn: Any) -> ClientResponse:
+            transports.append(conn.transport)
+            return await super().send(conn)
+
+    body = bytes(range(256)) * 1000
+    async with (
+        FaultReceiver(Answer(200, body=body)) as receiver,
+        ClientSession(request_class=Noting) as session,
+    ):
+        url = URL(receiver.url)
+        for _ in range(2):
+            response = await session.post(
+                url, data=posting.write(posting.head_of(url, {}), {}, b"{}")
+            )
+            assert await response.read() == body
+    first, second = transports
+    assert first is second
+    assert first.max_size == posting.READ_SIZE
