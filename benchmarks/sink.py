@@ -78,11 +78,14 @@ async def main() -> None:
         lambda: Sink(records), "127.0.0.1", 0, backlog=_BACKLOG
     )
     import os
+
     if os.environ.get("SPIN"):
         os.sched_setaffinity(0, {0})
         loop = asyncio.get_running_loop()
+
         def spin() -> None:
             loop.call_soon(spin)
+
         spin()
     await serve_parent(server.sockets[0].getsockname()[1], take)
     server.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -212,7 +212,7 @@ class WebhookLane(Lane[Delivery]):
             self._start()
 
     async def _work(self) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = self.begin()
         worker = Worker(task)
         self._deadlines.workers.add(worker)
         try:
