@@ -22,17 +22,19 @@ class Child:
 
     Args:
         module: what to run; it calls :func:`serve_parent`.
+        options: its command line.
 
     Attributes:
         port: where it listens on 127.0.0.1.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *options: str) -> None:
         self._module = module
+        self._options = options
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", self._module, *self._options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -4,12 +4,18 @@ Run as a child process, see :class:`benchmarks.children.Child`. It is no HTTP se
 a well-behaved client needs, so that it is never what a benchmark measures. A body with a member
 ``"at"`` (microseconds on the system-wide monotonic clock, see :func:`now`) tells when it was
 sent; one without counts as sent at 0.
+
+``--awake`` keeps it on the processor while it has nothing to do. One that sleeps is woken by each
+request that finds it asleep, and the kernel has the sender pay for that: a tenth of a POST, more
+or less of it as a client writes its requests one by one or many in a row. A receiver elsewhere,
+as webhooks have, costs its sender nothing of the kind. It takes a core that nobody else needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from array import array
 from typing import Final
@@ -22,6 +28,8 @@ _SENT: Final = re.compile(rb'"at":(\d+)')
 #: A fan-out to thousands of webhooks connects at once; a SYN too many costs it a second.
 _BACKLOG: Final = 4096
 
+_AWAKE: Final = "--awake"
+
 #: By path: when its requests were sent and when they were received.
 Records = dict[bytes, tuple["array[int]", "array[int]"]]
 
@@ -29,6 +37,12 @@ Records = dict[bytes, tuple["array[int]", "array[int]"]]
 def now() -> int:
     """Microseconds on CLOCK_MONOTONIC, which all processes of a machine share."""
     return time.monotonic_ns() // 1000
+
+
+def read_little(transport: asyncio.Transport) -> None:
+    """Read 32 KiB at a time. Buffers of asyncio's own 256 KiB take three system calls each."""
+    if hasattr(transport, "max_size"):  # not uvloop's
+        transport.max_size = 2**15
 
 
 class Sink(asyncio.Protocol):
@@ -40,6 +54,7 @@ class Sink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        read_little(transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -62,6 +77,11 @@ class Sink(asyncio.Protocol):
         self._buffer = data
 
 
+def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
+    """Have something to do in every turn of the loop, so that it never sleeps."""
+    loop.call_soon(_stay_awake, loop)
+
+
 async def main() -> None:
     """Listen until the parent goes away."""
     records: Records = {}
@@ -77,16 +97,8 @@ async def main() -> None:
     server = await asyncio.get_running_loop().create_server(
         lambda: Sink(records), "127.0.0.1", 0, backlog=_BACKLOG
     )
-    import os
-
-    if os.environ.get("SPIN"):
-        os.sched_setaffinity(0, {0})
-        loop = asyncio.get_running_loop()
-
-        def spin() -> None:
-            loop.call_soon(spin)
-
-        spin()
+    if _AWAKE in sys.argv[1:]:
+        _stay_awake(asyncio.get_running_loop())
     await serve_parent(server.sockets[0].getsockname()[1], take)
     server.close()
 
