@@ -202,6 +202,24 @@ def _soak(figure: Figure, figures: Document) -> None:
     right.legend(loc="lower right")
 
 
+def _throughput(figure: Figure, figures: Document) -> None:
+    """Events per second of both contenders, side by side on each event loop."""
+    axes = figure.subplots()
+    runs = figures["runs"]
+    for place, (name, label, color) in enumerate(
+        (("bare", "a bare loop of posts", _ORANGE), ("hooks", "relaybox_hooks", _BLUE))
+    ):
+        rates = [each["events"] / median(each[name]) for each in runs]
+        places = [number + (place - 0.5) * 0.36 for number in range(len(runs))]
+        bars = axes.bar(places, rates, width=0.32, color=color, label=label)
+        axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=2)
+    axes.set_xticks(range(len(runs)), [each["loop"] for each in runs])
+    axes.set_xlim(-0.6, len(runs) - 0.4)
+    axes.set_title("Delivered to one webhook, 32 requests in flight")
+    _from_zero(axes, "", "events per second")
+    figure.legend(loc="outside lower center", ncols=2)
+
+
 def _scaling(figure: Figure, figures: Document) -> None:
     grid = figure.subplots(1, 2)
     for axes, series, x, label in (
@@ -249,6 +267,7 @@ def _from_zero(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(axis="y")
+    axes.set_axisbelow(True)
 
 
 _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
@@ -257,4 +276,5 @@ _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
     "pending": _pending,
     "scaling": _scaling,
     "soak": _soak,
+    "throughput": _throughput,
 }

@@ -16,6 +16,7 @@ import pytest
 from benchmarks import results
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.bodies import body_size, padded
+from benchmarks.charts import draw
 from benchmarks.harness import RESULTS, ROOT, Table
 from relaybox_hooks import Session
 
@@ -106,6 +107,24 @@ def test_charts_are_labelled_and_transparent(output: Path, name: str, labels: se
     assert labels <= texts
     # Neither a page's white nor its black is painted over, or written on in the same colour.
     assert not re.search(r"fill: #(fff|000)", source)
+
+
+def test_throughput_is_drawn_beside_the_bare_loop_on_each_event_loop(tmp_path: Path) -> None:
+    """The medians of the rounds, per second."""
+    runs = [
+        {"loop": loop, "events": 1000, "bare": [0.5, 0.4, 9.0], "hooks": [0.2, 0.25, 0.1]}
+        for loop in ("asyncio", "uvloop")
+    ]
+    document = {
+        "benchmark": "throughput",
+        "question": "How fast?",
+        "targets": [],
+        "figures": {"runs": runs},
+    }
+    (path,) = draw([document], tmp_path)
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
+    texts = {element.text for element in root.iter() if element.text}
+    assert {"asyncio", "uvloop", "a bare loop of posts", "2,000", "5,000"} <= texts
 
 
 def test_results_without_targets_or_a_chart_of_their_own_need_no_chart(tmp_path: Path) -> None:
