@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -55,6 +57,12 @@ class Child:
     def pid(self) -> int:
         """The child's process id."""
         return self._process.pid
+
+    def cpu(self) -> float:
+        """CPU seconds that the child has used, in steps of a hundredth or so."""
+        text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        fields = text.rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def url(self, path: str) -> str:
         """The URL of ``path``, which begins with a slash."""
