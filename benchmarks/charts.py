@@ -261,6 +261,23 @@ def _pending(figure: Figure, figures: Document) -> None:
     axes.set_xlabel("bytes")
 
 
+def _tuning(figure: Figure, figures: Document) -> None:
+    """CPU per delivered event with each setting, on each event loop."""
+    loops = list(dict.fromkeys(each["loop"] for each in figures["runs"]))
+    grid = figure.subplots(1, len(loops), sharex=True, sharey=True)
+    for axes, loop in zip(grid, loops, strict=True):
+        runs = [each for each in figures["runs"] if each["loop"] == loop]
+        names = [each["setting"] for each in runs]
+        values = [median(each["cpu"]) / each["events"] * 1e6 for each in runs]
+        colors = [_ORANGE, *[_BLUE] * (len(runs) - 1)]
+        bars = axes.barh(names, values, color=colors, height=0.7)
+        axes.bar_label(bars, [f"{value:.0f}" for value in values], padding=3)
+        axes.margins(x=0.15)
+        axes.set_title(loop)
+        axes.set_xlabel("µs of CPU per delivered event")
+    grid[0].invert_yaxis()
+
+
 def _from_zero(axes: Axes, x: str, y: str) -> None:
     """Label the axes; the vertical one begins at zero, so that flat looks flat."""
     axes.set_ylim(0, axes.dataLim.ymax * 1.15)
@@ -277,4 +294,5 @@ _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
     "scaling": _scaling,
     "soak": _soak,
     "throughput": _throughput,
+    "tuning": _tuning,
 }
