@@ -78,7 +78,7 @@ def draw(documents: Sequence[Document], directory: Path) -> list[Path]:
         path = directory / f"{document['benchmark']}.svg"
         own = _OWN.get(document["benchmark"])
         if own is not None:
-            with _figure(path, 3.2) as figure:
+            with _figure(path, _TALL.get(document["benchmark"], 3.2)) as figure:
                 own(figure, document["figures"])
         elif _shares(document):
             with _figure(path, _height([document])) as figure:
@@ -202,6 +202,27 @@ def _soak(figure: Figure, figures: Document) -> None:
     right.legend(loc="lower right")
 
 
+def _emit(figure: Figure, figures: Document) -> None:
+    """Microseconds of every contender, ours in blue, in each of the situations."""
+    situations = (
+        ("no_match", "An emit that matches nothing"),
+        ("one_subscriber", f"To one function, {figures['burst']} at once"),
+        ("one_at_a_time", "To one function, one at a time"),
+    )
+    heights = [len(figures[situation]) for situation, _ in situations]
+    grid = figure.subplots(len(situations), 1, height_ratios=heights)
+    for axes, (situation, title) in zip(grid, situations, strict=True):
+        names = list(figures[situation])
+        values = [median(figures[situation][name]) * 1e6 for name in names]
+        colors = [_BLUE if name.startswith("emit") else _ORANGE for name in names]
+        bars = axes.barh(names, values, color=colors, height=0.7)
+        axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_title(title)
+    grid[-1].set_xlabel("µs of CPU, until the function has run")
+
+
 def _throughput(figure: Figure, figures: Document) -> None:
     """Events per second of both contenders, side by side on each event loop."""
     axes = figure.subplots()
@@ -287,7 +308,11 @@ def _from_zero(axes: Axes, x: str, y: str) -> None:
     axes.set_axisbelow(True)
 
 
+#: Inches of those that need more than the usual height.
+_TALL: Final = {"emit": 4.6}
+
 _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
+    "emit": _emit,
     "isolation": _isolation,
     "memory": _memory,
     "pending": _pending,

@@ -127,6 +127,25 @@ def test_throughput_is_drawn_beside_the_bare_loop_on_each_event_loop(tmp_path: P
     assert {"asyncio", "uvloop", "a bare loop of posts", "2,000", "5,000"} <= texts
 
 
+def test_emit_is_drawn_with_every_contender_in_each_situation(tmp_path: Path) -> None:
+    """Medians in microseconds."""
+    document = {
+        "benchmark": "emit",
+        "question": "How dear?",
+        "targets": [],
+        "figures": {
+            "burst": 100,
+            "no_match": {"emit, no match": [1.25e-6], "empty async def": [0.5e-6]},
+            "one_subscriber": {"emit": [2e-6, 2.5e-6, 9e-6], "pyee emit": [5e-6]},
+            "one_at_a_time": {"emit": [8e-6], "a turn of the loop": [2.25e-6]},
+        },
+    }
+    (path,) = draw([document], tmp_path)
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
+    texts = {element.text for element in root.iter() if element.text}
+    assert {"To one function, 100 at once", "a turn of the loop", "1.25", "2.50", "2.25"} <= texts
+
+
 def test_results_without_targets_or_a_chart_of_their_own_need_no_chart(tmp_path: Path) -> None:
     document = {
         "benchmark": "other",
