@@ -37,7 +37,7 @@ class Plan:
     rounds: int
 
 
-_FULL: Final = Plan(events=500, rounds=20)
+_FULL: Final = Plan(events=500, rounds=14)
 _QUICK: Final = Plan(events=40, rounds=1)
 
 
