@@ -32,7 +32,7 @@ class Plan:
     rounds: int
 
 
-_FULL: Final = Plan(webhooks=1000, rounds=60)
+_FULL: Final = Plan(webhooks=1000, rounds=40)
 _QUICK: Final = Plan(webhooks=50, rounds=1)
 
 

@@ -60,7 +60,7 @@ class Plan:
     rounds: int
 
 
-_FULL: Final = Plan(events=1000, rounds=60)
+_FULL: Final = Plan(events=1000, rounds=45)
 _QUICK: Final = Plan(events=64, rounds=1)
 
 
