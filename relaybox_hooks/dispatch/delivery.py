@@ -22,7 +22,14 @@ from yarl import URL
 
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
-from relaybox_hooks.dispatch.posting import AT_ONCE, head_of, open_posting, takes_letters, write
+from relaybox_hooks.dispatch.posting import (
+    AT_ONCE,
+    lines_of,
+    open_posting,
+    start_of,
+    takes_letters,
+    write,
+)
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
@@ -36,6 +43,9 @@ _HEADERS: Final[dict[str, str]] = {
     hdrs.CONTENT_TYPE: "application/json",
     hdrs.USER_AGENT: USER_AGENT,
 }
+
+#: The same as they are written. Hundreds of bytes that no webhook is to hold for itself.
+_LINES: Final = lines_of(_HEADERS)
 
 #: Response headers beyond these are an error: aiohttp's own defaults, named here so that a
 #: change of theirs does not change what an endpoint can make us hold.
@@ -78,12 +88,13 @@ class Endpoint:
     """What every request to one webhook has in common, prepared once."""
 
     __slots__ = (
-        "_head",
         "_headers",
         "_id",
         "_key",
+        "_lines",
         "_max_response",
         "_retry",
+        "_start",
         "_timeout",
         "_url",
         "deadline",
@@ -99,7 +110,8 @@ class Endpoint:
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
         self._id = webhook.id
-        self._head = head_of(self._url, self._headers | {WEBHOOK_ID_HEADER: webhook.id})
+        self._start = start_of(self._url, {WEBHOOK_ID_HEADER: webhook.id})
+        self._lines = lines_of(self._headers) if webhook.headers else _LINES
         self._timeout = _connect_timeout(timeouts.connect)
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
@@ -139,7 +151,7 @@ class Endpoint:
         if len(body) <= AT_ONCE and takes_letters(session):
             return session.post(
                 self._url,
-                data=write(self._head, headers, body),
+                data=write(self._start + self._lines, headers, body),
                 allow_redirects=False,
                 timeout=self._timeout,
             )

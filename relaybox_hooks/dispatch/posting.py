@@ -143,16 +143,21 @@ def fits(request: type, response: type) -> bool:
     return overridden <= vars(request).keys() and passed <= signature(response).parameters.keys()
 
 
-def head_of(url: URL, headers: Mapping[str, str]) -> str:
-    """The beginning of each POST to ``url``: the request line and ``headers``, a line each."""
+def start_of(url: URL, headers: Mapping[str, str]) -> str:
+    """The lines that all requests to one webhook begin with: its URL and its own ``headers``."""
+    start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
+    return start + _lines(headers)
+
+
+def lines_of(headers: Mapping[str, str]) -> str:
+    """The lines of ``headers``, and of those that aiohttp sends where they are not among them."""
     whole = CIMultiDict[str](ClientRequest.DEFAULT_HEADERS)
     whole.update(headers)
-    start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
-    return start + _lines(whole)
+    return _lines(whole)
 
 
 def write(head: str, headers: Mapping[str, str], body: bytes) -> Letter:
-    """The letter with the head's lines, these ``headers`` and this ``body``.
+    """The letter with the lines of ``head``, then ``headers``, and ``body``.
 
     Raises:
         ValueError: a header that would begin another line.

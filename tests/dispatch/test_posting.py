@@ -107,7 +107,7 @@ async def test_a_connection_that_is_closed_takes_no_letter(receiver: FaultReceiv
                 return await super().send(conn)
 
         url = URL(receiver.url)
-        letter = posting.write(posting.head_of(url, {}), {}, b"{}")
+        letter = posting.write(posting.start_of(url, {}), {}, b"{}")
         async with ClientSession(request_class=Closing) as closing:
             with pytest.raises(ClientConnectionResetError):
                 await closing.post(url, data=letter)
@@ -136,7 +136,7 @@ async def test_answers_longer_than_what_is_read_at_a_time_are_read_whole() -> No
         url = URL(receiver.url)
         for _ in range(2):
             response = await session.post(
-                url, data=posting.write(posting.head_of(url, {}), {}, b"{}")
+                url, data=posting.write(posting.start_of(url, {}), {}, b"{}")
             )
             assert await response.read() == body
     first, second = transports
