@@ -24,6 +24,7 @@ BENCHMARKS: Final = (
     "throughput",
     "fanout",
     "scaling",
+    "tuning",
     "latency",
     "echo",
     "isolation",

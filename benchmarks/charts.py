@@ -78,7 +78,7 @@ def draw(documents: Sequence[Document], directory: Path) -> list[Path]:
         path = directory / f"{document['benchmark']}.svg"
         own = _OWN.get(document["benchmark"])
         if own is not None:
-            with _figure(path, 3.2) as figure:
+            with _figure(path, _TALL.get(document["benchmark"], 3.2)) as figure:
                 own(figure, document["figures"])
         elif _shares(document):
             with _figure(path, _height([document])) as figure:
@@ -202,6 +202,45 @@ def _soak(figure: Figure, figures: Document) -> None:
     right.legend(loc="lower right")
 
 
+def _emit(figure: Figure, figures: Document) -> None:
+    """Microseconds of every contender, ours in blue, in each of the situations."""
+    situations = (
+        ("no_match", "An emit that matches nothing"),
+        ("one_subscriber", f"To one function, {figures['burst']} at once"),
+        ("one_at_a_time", "To one function, one at a time"),
+    )
+    heights = [len(figures[situation]) for situation, _ in situations]
+    grid = figure.subplots(len(situations), 1, height_ratios=heights)
+    for axes, (situation, title) in zip(grid, situations, strict=True):
+        names = list(figures[situation])
+        values = [median(figures[situation][name]) * 1e6 for name in names]
+        colors = [_BLUE if name.startswith("emit") else _ORANGE for name in names]
+        bars = axes.barh(names, values, color=colors, height=0.7)
+        axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.set_title(title)
+    grid[-1].set_xlabel("µs of CPU, until the function has run")
+
+
+def _throughput(figure: Figure, figures: Document) -> None:
+    """Events per second of both contenders, side by side on each event loop."""
+    axes = figure.subplots()
+    runs = figures["runs"]
+    for place, (name, label, color) in enumerate(
+        (("bare", "a bare loop of posts", _ORANGE), ("hooks", "relaybox_hooks", _BLUE))
+    ):
+        rates = [each["events"] / median(each[name]) for each in runs]
+        places = [number + (place - 0.5) * 0.36 for number in range(len(runs))]
+        bars = axes.bar(places, rates, width=0.32, color=color, label=label)
+        axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=2)
+    axes.set_xticks(range(len(runs)), [each["loop"] for each in runs])
+    axes.set_xlim(-0.6, len(runs) - 0.4)
+    axes.set_title("Delivered to one webhook, 32 requests in flight")
+    _from_zero(axes, "", "events per second")
+    figure.legend(loc="outside lower center", ncols=2)
+
+
 def _scaling(figure: Figure, figures: Document) -> None:
     grid = figure.subplots(1, 2)
     for axes, series, x, label in (
@@ -270,19 +309,43 @@ def _journal(figure: Figure, figures: Document) -> None:
     _from_zero(right, "events pending", "MiB")
 
 
+def _tuning(figure: Figure, figures: Document) -> None:
+    """CPU per delivered event with each setting, on each event loop."""
+    loops = list(dict.fromkeys(each["loop"] for each in figures["runs"]))
+    grid = figure.subplots(1, len(loops), sharex=True, sharey=True)
+    for axes, loop in zip(grid, loops, strict=True):
+        runs = [each for each in figures["runs"] if each["loop"] == loop]
+        names = [each["setting"] for each in runs]
+        values = [median(each["cpu"]) / each["events"] * 1e6 for each in runs]
+        colors = [_ORANGE, *[_BLUE] * (len(runs) - 1)]
+        bars = axes.barh(names, values, color=colors, height=0.7)
+        axes.bar_label(bars, [f"{value:.0f}" for value in values], padding=3)
+        axes.margins(x=0.15)
+        axes.set_title(loop)
+        axes.set_xlabel("µs of CPU per delivered event")
+    grid[0].invert_yaxis()
+
+
 def _from_zero(axes: Axes, x: str, y: str) -> None:
     """Label the axes; the vertical one begins at zero, so that flat looks flat."""
     axes.set_ylim(0, axes.dataLim.ymax * 1.15)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(axis="y")
+    axes.set_axisbelow(True)
 
+
+#: Inches of those that need more than the usual height.
+_TALL: Final = {"emit": 4.6}
 
 _OWN: Final[Mapping[str, Callable[[Figure, Document], None]]] = {
+    "emit": _emit,
     "isolation": _isolation,
     "journal": _journal,
     "memory": _memory,
     "pending": _pending,
     "scaling": _scaling,
     "soak": _soak,
+    "throughput": _throughput,
+    "tuning": _tuning,
 }

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,17 +24,19 @@ class Child:
 
     Args:
         module: what to run; it calls :func:`serve_parent`.
+        options: its command line.
 
     Attributes:
         port: where it listens on 127.0.0.1.
     """
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, *options: str) -> None:
         self._module = module
+        self._options = options
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", self._module, *self._options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -53,6 +57,12 @@ class Child:
     def pid(self) -> int:
         """The child's process id."""
         return self._process.pid
+
+    def cpu(self) -> float:
+        """CPU seconds that the child has used, in steps of a hundredth or so."""
+        text = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        fields = text.rpartition(") ")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def url(self, path: str) -> str:
         """The URL of ``path``, which begins with a slash."""

@@ -6,7 +6,8 @@ alone. Theirs call the function, with blinker inside ``send_async`` and with pye
 each event; ours puts the event into the subscriber's lane, whose worker calls the function
 behind the emitter's back. So all are timed until the function has run for the last event, in
 bursts: of 100, as when a server handles what has arrived on its sockets, and one at a time, where
-each event pays for a worker and a turn of the event loop of its own. Each bus hands the function
+each event pays for a worker and a turn of the event loop of its own. What that takes at the least
+is listed: a bare turn of the loop, and one in which a task is started. Each bus hands the function
 the event's name or object, its data and its session.
 """
 
@@ -21,7 +22,7 @@ from pyee.asyncio import AsyncIOEventEmitter
 
 from benchmarks.harness import Result, main, run_loop
 from benchmarks.traffic import APP, message, sessions
-from benchmarks.turns import Turn, Turns, take_turns
+from benchmarks.turns import Turn, Turns, spread, take_turns
 from relaybox_hooks import Event, Hooks, Webhook
 
 _BURST: Final = 100
@@ -37,6 +38,8 @@ OTHER_APP: Final = "emit, other applications' only"
 HOOKS: Final = "emit"
 BLINKER: Final = "blinker send_async"
 PYEE: Final = "pyee emit"
+TURN: Final = "a turn of the loop"
+TASK: Final = "a task of its own"
 
 #: How often each subscriber ran, by contender.
 _ran: dict[str, int] = {}
@@ -129,6 +132,24 @@ def through_pyee(emitter: AsyncIOEventEmitter, burst: int) -> Turn:
     return turn
 
 
+async def turning(size: int) -> float:
+    """The least that anything in the background takes."""
+    began = process_time()
+    for _ in range(size):
+        await asyncio.sleep(0)
+    return process_time() - began
+
+
+async def tasking(size: int) -> float:
+    """The same, of a background that is a task for each event."""
+    began = process_time()
+    for _ in range(size):
+        task = asyncio.create_task(empty())
+        while not task.done():  # noqa: ASYNC110 - as the others are waited for
+            await asyncio.sleep(0)
+    return process_time() - began
+
+
 async def having_run(name: str, burst: int) -> None:
     """Let the event loop turn until the function has run for all of a burst. Both that run it in
     the background are waited for like this: cheaper than ``join`` and ``wait_for_complete``."""
@@ -154,17 +175,34 @@ async def one_subscriber(rounds: int, size: int, burst: int) -> tuple[Turns, dic
             BLINKER: through_blinker(Signal()),
             PYEE: through_pyee(AsyncIOEventEmitter(asyncio.get_running_loop()), burst),
         }
+        if burst == 1:
+            contenders |= {TURN: turning, TASK: tasking}
         turns = await take_turns(contenders, rounds=rounds, size=size)
         assert set(_ran.values()) == {(rounds + 1) * size}, _ran
         return turns, dict(_ran)
 
 
+def measure_unmatched(rounds: int, size: int) -> Turns:
+    """In this process."""
+    return run_loop(unmatched(rounds, size))
+
+
+def measure_bursts(rounds: int, size: int) -> Turns:
+    """In this process."""
+    return run_loop(one_subscriber(rounds, size, _BURST))[0]
+
+
+def measure_singly(rounds: int, size: int) -> Turns:
+    """In this process."""
+    return run_loop(one_subscriber(rounds, size, 1))[0]
+
+
 def run(quick: bool) -> Result:
     """Measure and put into tables."""
-    rounds = 2 if quick else 201
-    unheard_of = run_loop(unmatched(rounds, 200 if quick else 5_000))
-    bursts, ran = run_loop(one_subscriber(rounds, 200 if quick else 1_000, _BURST))
-    single, _ = run_loop(one_subscriber(rounds, 20 if quick else 200, 1))
+    rounds = 2 if quick else 200
+    unheard_of = spread(measure_unmatched, rounds, 200 if quick else 5_000)
+    bursts = spread(measure_bursts, rounds, 200 if quick else 1_000)
+    single = spread(measure_singly, rounds, 20 if quick else 200)
     return Result(
         tables=[
             unheard_of.table("An emit that matches nothing", [NO_MATCH, OTHER_APP], [EMPTY]),
@@ -172,22 +210,26 @@ def run(quick: bool) -> Result:
                 f"To one async subscriber until it ran, {_BURST} at once", [HOOKS], [BLINKER, PYEE]
             ),
             single.table(
-                "To one async subscriber until it ran, one at a time", [HOOKS], [BLINKER, PYEE]
+                "To one async subscriber until it ran, one at a time",
+                [HOOKS, PYEE, TURN, TASK],
+                [BLINKER, PYEE],
             ),
         ],
         targets=[
             unheard_of.target(NO_MATCH, EMPTY, 3.0),
             bursts.target(HOOKS, BLINKER, 1.0),
             bursts.target(HOOKS, PYEE, 0.6),
+            single.target(HOOKS, BLINKER, 1.0, "one at a time"),
+            single.target(HOOKS, PYEE, 0.6, "one at a time"),
         ],
         figures={
             "burst": _BURST,
-            "ran": ran,
             "no_match": unheard_of.seconds,
             "one_subscriber": bursts.seconds,
             "one_at_a_time": single.seconds,
         },
-        contenders=["blinker", "pyee"],
+        contenders=["blinker", "pyee", "pyperf"],
+        turns={"no match": unheard_of, "in bursts": bursts, "one at a time": single},
     )
 
 

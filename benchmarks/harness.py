@@ -14,13 +14,16 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import ceil
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from benchmarks.turns import Turns
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -30,6 +33,9 @@ _PACKAGES: Final = ("relaybox-hooks", "aiohttp", "orjson", "yarl", "multidict")
 
 #: Cores that other programs may use without a remark: a tenth of one shows in a 99th percentile.
 _QUIET: Final = 0.1
+
+#: A ratio below it is told apart from its limit by its fourth decimal only.
+_SMALL: Final = 0.2
 
 ParamsT = ParamSpec("ParamsT")
 ReturnT = TypeVar("ReturnT")
@@ -80,12 +86,14 @@ class Result:
         targets: what was to be shown.
         figures: what the tables were made from, for charts; JSON values.
         contenders: the distributions that were compared with, for their versions.
+        turns: of a microbenchmark, all values by what was asked, for pyperf.
     """
 
     tables: Sequence[Table]
     targets: Sequence[Target]
     figures: dict[str, Any] = field(default_factory=dict)
     contenders: Sequence[str] = ()
+    turns: Mapping[str, Turns] = field(default_factory=dict)
 
 
 class Neighbours:
@@ -156,6 +164,10 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
     options.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, ensure_ascii=False)
     (options.output / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    if result.turns:
+        from benchmarks.turns import save  # noqa: PLC0415 - it imports this module, and pyperf
+
+        save(options.output / "pyperf" / f"{name}.json", result.turns)
 
 
 def run_loop(work: Coroutine[Any, Any, ReturnT]) -> ReturnT:
@@ -204,7 +216,9 @@ def text_of(value: str | float) -> str:
     """A table's cell as people read it."""
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if abs(value) >= _SMALL or not value else f"{value:.4f}"
 
 
 def _processor() -> str:

@@ -118,6 +118,8 @@ def run(quick: bool) -> Result:
             "received": received,
             "seconds": of_one.seconds | of_all.seconds | of_few.seconds,
         },
+        contenders=["pyperf"],
+        turns={"1 wants it": of_one, "all want it": of_all, "1 of each wants it": of_few},
     )
 
 

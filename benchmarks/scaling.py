@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -35,7 +33,6 @@ _BODIES: Final = (_SMALLEST, 1_000, 10_000, 100_000)
 _IN_FLIGHT: Final = 32
 #: Deliveries that may be pending in all, so that the emitter is never far ahead.
 _PENDING: Final = 2_000
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +62,6 @@ _FULL: Final = Plan(rounds=3, deliveries=5_000, sent=200_000_000)
 _QUICK: Final = Plan(rounds=1, deliveries=20, sent=1_000_000)
 
 
-def cpu_of(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
 async def deliver(sink: Child, webhooks: int, body: int, deliveries: int) -> Round:
     """One round: events as fast as the lanes take them, until all have been delivered."""
     crowd = [Session(connection_id=f"c{number:03}") for number in range(10 * _IN_FLIGHT)]
@@ -93,12 +84,12 @@ async def deliver(sink: Child, webhooks: int, body: int, deliveries: int) -> Rou
         await hooks.join()
         sink.take()
         gc.collect()
-        wall, cpu, receiver = time.perf_counter(), time.process_time(), cpu_of(sink.pid)
+        wall, cpu, receiver = time.perf_counter(), time.process_time(), sink.cpu()
         for number in range(events):
             await hooks.emit(EVENT, data, crowd[number % len(crowd)])
         await hooks.join()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        receiver = cpu_of(sink.pid) - receiver
+        receiver = sink.cpu() - receiver
     arrived = sum(len(each["received"]) for each in sink.take().values())
     assert arrived == events * webhooks, f"{arrived} of {events * webhooks} arrived"
     return Round(

@@ -1,18 +1,26 @@
 """A receiver that answers 204 at once and notes when each request had come in whole.
 
 Run as a child process, see :class:`benchmarks.children.Child`. It is no HTTP server, only what
-a well-behaved client needs, so that it is never what a benchmark measures. A body with a member
-``"at"`` (microseconds on the system-wide monotonic clock, see :func:`now`) tells when it was
-sent; one without counts as sent at 0.
+a well-behaved client needs, and runs on uvloop, so that it is never what a benchmark measures. A
+body with a member ``"at"`` (microseconds on the system-wide monotonic clock, see :func:`now`)
+tells when it was sent; one without counts as sent at 0.
+
+``--awake`` keeps it on the processor while it has nothing to do. One that sleeps is woken by each
+request that finds it asleep, and the kernel has the sender pay for that: a tenth of a POST, more
+or less of it as a client writes its requests one by one or many in a row. A receiver elsewhere,
+as webhooks have, costs its sender nothing of the kind. It takes a core that nobody else needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import time
 from array import array
-from typing import Final
+from typing import Final, cast
+
+import uvloop
 
 from benchmarks.children import serve_parent
 
@@ -21,6 +29,8 @@ _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _SENT: Final = re.compile(rb'"at":(\d+)')
 #: A fan-out to thousands of webhooks connects at once; a SYN too many costs it a second.
 _BACKLOG: Final = 4096
+
+_AWAKE: Final = "--awake"
 
 #: By path: when its requests were sent and when they were received.
 Records = dict[bytes, tuple["array[int]", "array[int]"]]
@@ -39,8 +49,8 @@ class Sink(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport, they only look like one.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         received = now()
@@ -62,6 +72,11 @@ class Sink(asyncio.Protocol):
         self._buffer = data
 
 
+def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
+    """Have something to do in every turn of the loop, so that it never sleeps."""
+    loop.call_soon(_stay_awake, loop)
+
+
 async def main() -> None:
     """Listen until the parent goes away."""
     records: Records = {}
@@ -77,9 +92,11 @@ async def main() -> None:
     server = await asyncio.get_running_loop().create_server(
         lambda: Sink(records), "127.0.0.1", 0, backlog=_BACKLOG
     )
+    if _AWAKE in sys.argv[1:]:
+        _stay_awake(asyncio.get_running_loop())
     await serve_parent(server.sockets[0].getsockname()[1], take)
     server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -4,6 +4,10 @@ A machine slows down and speeds up by more than contenders differ. So every roun
 them one turn of a few milliseconds, forwards and then backwards, and what counts is the median
 of the ratios within a round, not two averages that were taken minutes apart. And turns that only
 compute count CPU time: what other programs did to the core meanwhile is not theirs.
+
+One process favours one contender and the next another, by where its objects happen to lie and
+what its strings hash to. So the rounds are spread over a few fresh ones in turn, as pyperf does;
+and all values are kept in pyperf's format too, for ``python -m pyperf compare_to`` and the like.
 """
 
 from __future__ import annotations
@@ -11,11 +15,17 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median, quantiles
 from time import process_time
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from benchmarks.harness import Table, Target
+import pyperf  # type: ignore[import-untyped]
+
+from benchmarks.harness import Table, Target, in_fresh_process
+
+#: Fresh processes that the rounds of a microbenchmark are spread over.
+_PROCESSES: Final = 5
 
 #: Does something so many times; returns the seconds that it took.
 Turn: TypeAlias = Callable[[int], Awaitable[float]]
@@ -23,9 +33,15 @@ Turn: TypeAlias = Callable[[int], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Seconds per operation of each contender, round by round."""
+    """Seconds per operation of each contender, round by round.
+
+    Attributes:
+        seconds: by contender.
+        runs: how many rounds there were in each process, in order.
+    """
 
     seconds: dict[str, list[float]]
+    runs: Sequence[int] = ()
 
     def microseconds(self, name: str) -> float:
         """The median."""
@@ -35,9 +51,14 @@ class Turns:
         """How many times as long ``one`` took as ``other``, in each round."""
         return [a / b for a, b in zip(self.seconds[one], self.seconds[other], strict=True)]
 
-    def target(self, one: str, other: str, at_most: float) -> Target:
-        """That ``one`` takes ``at_most`` so many times as long as ``other``, by the median."""
-        return Target(f"{one} / {other}", median(self.ratios(one, other)), at_most)
+    def target(self, one: str, other: str, at_most: float, when: str = "") -> Target:
+        """That ``one`` takes ``at_most`` so many times as long as ``other``, by the median.
+
+        Args:
+            when: what the two are to be told by from others with their names.
+        """
+        what = f"{one} / {other}" + (f", {when}" if when else "")
+        return Target(what, median(self.ratios(one, other)), at_most)
 
     def table(self, title: str, ours: Sequence[str], theirs: Sequence[str]) -> Table:
         """All of them, and how long each of ``ours`` takes compared with each of ``theirs``."""
@@ -54,6 +75,36 @@ class Turns:
         return Table(f"{title}, medians of {rounds} rounds", columns, rows)
 
 
+def spread(measure: Callable[[int, int], Turns], rounds: int, size: int) -> Turns:
+    """Let ``measure(rounds, size)`` have its share of the rounds in each of some processes; few
+    are for one process alone."""
+    processes = _PROCESSES if rounds >= 2 * _PROCESSES else 1
+    share = rounds // processes
+    parts = [in_fresh_process(measure, share, size) for _ in range(processes)]
+    seconds = {
+        name: [value for part in parts for value in part.seconds[name]] for name in parts[0].seconds
+    }
+    return Turns(seconds, [share] * processes)
+
+
+def save(path: Path, turns: Mapping[str, Turns]) -> None:
+    """Write all values in pyperf's format, a run for each process.
+
+    Args:
+        turns: by what was asked; with the contender it makes the benchmark's name.
+    """
+    benchmarks = []
+    for asked, found in turns.items():
+        for name, values in found.seconds.items():
+            left, runs = iter(values), []
+            for rounds in found.runs:
+                part = [next(left) for _ in range(rounds)]
+                runs.append(pyperf.Run(part, metadata={"name": f"{asked}: {name}"}))
+            benchmarks.append(pyperf.Benchmark(runs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyperf.BenchmarkSuite(benchmarks).dump(str(path), replace=True)
+
+
 async def take_turns(contenders: Mapping[str, Turn], *, rounds: int, size: int) -> Turns:
     """Let each do its ``size`` operations, round after round; a first round is thrown away."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -68,7 +119,7 @@ async def take_turns(contenders: Mapping[str, Turn], *, rounds: int, size: int) 
                 seconds[name].append(took)
         order.reverse()
     gc.unfreeze()
-    return Turns(seconds)
+    return Turns(seconds, [rounds])
 
 
 def plain(function: Callable[[], object]) -> Turn:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
 
 from aiohttp import (
     ClientConnectorError,
+    ClientRequest,
     ClientResponse,
     ClientResponseError,
     ClientSession,
@@ -22,7 +23,14 @@ from yarl import URL
 
 from relaybox_hooks._version import __version__
 from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
-from relaybox_hooks.dispatch.posting import PeerResponse
+from relaybox_hooks.dispatch.posting import (
+    AT_ONCE,
+    lines_of,
+    open_posting,
+    start_of,
+    takes_letters,
+    write,
+)
 from relaybox_hooks.dispatch.retry import Outcome, Verdict, of_status
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
@@ -38,6 +46,9 @@ _HEADERS: Final[dict[str, str]] = {
     hdrs.CONTENT_TYPE: "application/json",
     hdrs.USER_AGENT: USER_AGENT,
 }
+
+#: The same as they are written. Hundreds of bytes that no webhook is to hold for itself.
+_LINES: Final = lines_of(_HEADERS)
 
 #: Response headers beyond these are an error: aiohttp's own defaults, named here so that a
 #: change of theirs does not change what an endpoint can make us hold.
@@ -65,12 +76,11 @@ INTERRUPTED: Final = Outcome(
 def open_session(egress: EgressPolicy) -> ClientSession:
     """A session that keeps no cookies, takes no proxy from the environment, and connects only
     where ``egress`` allows. Its connector sets no limit: each lane has its own."""
-    return ClientSession(
+    return open_posting(
         connector=make_connector(egress),
         cookie_jar=DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        response_class=PeerResponse,
         max_line_size=_MAX_LINE,
         max_field_size=_MAX_LINE,
         max_headers=_MAX_HEADERS,
@@ -84,9 +94,11 @@ class Endpoint:
         "_headers",
         "_id",
         "_key",
+        "_lines",
         "_max_response",
         "_retry",
         "_secrets",
+        "_start",
         "_timeout",
         "_url",
         "deadline",
@@ -105,6 +117,8 @@ class Endpoint:
         self._max_response = max_response
         self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
         self._id = webhook.id
+        self._start = start_of(self._url, {WEBHOOK_ID_HEADER: webhook.id})
+        self._lines = lines_of(self._headers) if webhook.headers else _LINES
         self._timeout = _connect_timeout(timeouts.connect)
         #: Seconds an attempt may take.
         self.deadline: float = timeouts.total  # type: ignore[assignment]
@@ -136,23 +150,13 @@ class Endpoint:
         """
         now = time()
         body = envelope.at(format_timestamp(now))
-        headers = self._headers.copy()
-        headers[WEBHOOK_ID_HEADER] = self._id
-        headers[SIGNATURE_HEADER] = self._key.sign(body)
+        headers = {SIGNATURE_HEADER: self._key.sign(body)}
         if self._secrets is not None:
             headers.update(standard_headers(self._secrets, envelope.id, now, body))
         if extra:
-            taken = {name.lower() for name in headers}
-            headers |= {name: value for name, value in extra.items() if name not in taken}
+            self._add(extra, headers)
         try:
-            response = await session.post(
-                self._url,
-                data=body if len(body) <= _MAX_BYTES else BytesIO(body),
-                headers=headers,
-                allow_redirects=False,
-                raise_for_status=False,  # whatever the host's own session has
-                timeout=self._timeout,
-            )
+            response = await self._post(session, body, headers)
         except Exception as error:
             return of_error(error, self._url), None
         status, peername = response.status, getattr(response, "peername", None)
@@ -161,6 +165,32 @@ class Endpoint:
         asked = response.headers.get(hdrs.RETRY_AFTER)
         outcome = of_status(status, asked, self._retry, time(), _shown(peername))
         return outcome, response
+
+    def _add(self, extra: Mapping[str, str], headers: dict[str, str]) -> None:
+        """Add an observer's headers to those of an attempt; they replace none."""
+        names = (*self._headers, WEBHOOK_ID_HEADER, *headers, *ClientRequest.DEFAULT_HEADERS)
+        taken = {name.lower() for name in names}
+        headers |= {name: value for name, value in extra.items() if name.lower() not in taken}
+
+    def _post(
+        self, session: ClientSession, body: bytes, headers: dict[str, str]
+    ) -> Awaitable[ClientResponse]:
+        """Post ``body`` with the webhook's headers and these of the attempt."""
+        if len(body) <= AT_ONCE and takes_letters(session):
+            return session.post(
+                self._url,
+                data=write(self._start + self._lines, headers, body),
+                allow_redirects=False,
+                timeout=self._timeout,
+            )
+        return session.post(
+            self._url,
+            data=body if len(body) <= _MAX_BYTES else BytesIO(body),
+            headers={**self._headers, WEBHOOK_ID_HEADER: self._id, **headers},
+            allow_redirects=False,
+            raise_for_status=False,  # whatever the host's own session has
+            timeout=self._timeout,
+        )
 
     async def drain(self, response: ClientResponse) -> None:
         """Read the rest of the response within its bound, so that the connection can serve

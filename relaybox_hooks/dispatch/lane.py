@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Coroutine, Iterable
 from contextvars import Context, ContextVar
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from relaybox_hooks.dispatch.clock import Clock
 from relaybox_hooks.dispatch.letters import Reason
@@ -208,13 +208,24 @@ class Lane(ABC, Generic[ItemT]):
         """Start a worker, kept from the garbage collector while it runs.
 
         A worker takes itself off ``workers`` in the same step in which it finds no more work,
-        so that the next ``put`` sees it gone; the callback is for one that never began.
+        so that the next ``put`` sees it gone; the callback is for one that never begins.
         """
         # Not through the loop's task factory: an eager one would run handlers inside emit,
         # before the lanes further on have been handed the event.
         task = asyncio.Task(work, loop=self.hub.loop, context=context)
         self.workers.add(task)
         task.add_done_callback(self.workers.discard)
+
+    def begin(self) -> asyncio.Task[None]:
+        """What a worker does first. It sees to ``workers`` itself from now on: the callback would
+        cost it a turn of the event loop more.
+
+        Returns:
+            The worker's task.
+        """
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task.remove_done_callback(self.workers.discard)
+        return task
 
     def dismiss_waiters(self, reason: Reason) -> None:
         """No room will come for anyone."""

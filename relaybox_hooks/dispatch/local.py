@@ -101,7 +101,7 @@ class SubscriberLane(Lane[Event]):
 
     async def _work(self) -> None:
         queue, call, hub = self._queue, self._call, self.hub
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = self.begin()
         burst = 0
         try:
             while queue and not self._halted:

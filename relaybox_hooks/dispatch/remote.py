@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
 from relaybox_hooks.dispatch.breaker import CLOSED, OPEN, Breaker, BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -29,8 +29,8 @@ _RETRY: Final = Verdict.RETRY
 class WebhookLane(Lane[Delivery]):
     """Everything one webhook still owes, and the workers that deliver it.
 
-    Mutable state besides the counts: the backlog; what is held for a retry; workers and their
-    deadlines; the breaker; an alarm each for its cool-down and for expiry.
+    Mutable state besides the counts: the backlog and what is held for a retry; workers and
+    their deadlines; the breaker; alarms.
     """
 
     __slots__ = (
@@ -220,7 +220,7 @@ class WebhookLane(Lane[Delivery]):
             self._start()
 
     async def _work(self) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = self.begin()
         worker = Worker(task)
         self._deadlines.workers.add(worker)
         try:

@@ -25,6 +25,8 @@ _END: Final = '"}'
 _TIMESTAMP_LENGTH: Final = 24
 #: Where a body has its timestamp.
 _TIMESTAMP_PLACE: Final = slice(-_TIMESTAMP_LENGTH - len(_END), -len(_END))
+#: Bytes of a body after its prefix.
+_REST: Final = _TIMESTAMP_LENGTH + len(_END)
 #: The ends of all timestamps; looking one up takes half the time of formatting it.
 _FRACTIONS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
 #: What ``Date.prototype.toISOString`` writes, and the same with other fractions or ``+00:00``.
@@ -49,9 +51,9 @@ class Envelope:
         self.prefix = prefix
         self.time = time
 
-    @classmethod
+    @staticmethod
     def encode(
-        cls, event_id: str, name: str, data: object, session: Session, limit: int, *, time: float
+        event_id: str, name: str, data: object, session: Session, limit: int, *, time: float
     ) -> Envelope:
         """Encode an event; later changes to ``data`` change nothing.
 
@@ -74,14 +76,14 @@ class Envelope:
                 b',"timestamp":"',
             )
         )
-        size = len(prefix) + _TIMESTAMP_LENGTH + len(_END)
+        size = len(prefix) + _REST
         if size > limit:
             raise PayloadError(
                 "data",
                 f"the body comes to {size} bytes and max_body allows {limit}: "
                 "send a reference to the data instead, or raise max_body",
             )
-        return cls(event_id, name, prefix, time)
+        return Envelope(event_id, name, prefix, time)
 
     def at(self, timestamp: str) -> bytes:
         """The body of an attempt made at ``timestamp``, as :func:`format_timestamp` gives it."""
@@ -129,7 +131,12 @@ def format_timestamp(seconds: float) -> str:
     Raises:
         ValueError: it is outside of the years 1 to 9999.
     """
-    milliseconds = int(seconds * 1000)
+    return _millisecond(int(seconds * 1000))
+
+
+@lru_cache(maxsize=4)
+def _millisecond(milliseconds: int) -> str:
+    """A timestamp, which the events of a busy server share with the ones before."""
     return _second(milliseconds // 1000) + _FRACTIONS[milliseconds % 1000]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import echo, fanout, latency, throughput
+from benchmarks import echo, fanout, latency, throughput, tuning
 from benchmarks.bare import by_turns, prepared, ratios
 from benchmarks.harness import Result
 
@@ -33,6 +33,16 @@ def test_throughput_delivers_all_on_both_loops() -> None:
         ("sink used, asyncio", 1 / 3),
         ("sink used, uvloop", 1 / 3),
     ]
+
+
+def test_tuning_delivers_all_with_every_setting_on_both_loops() -> None:
+    result = tuning.run(quick=True)
+    runs: list[Any] = result.figures["runs"]
+    for loop, received in zip(("asyncio", "uvloop"), result.figures["received"], strict=True):
+        of_one = [each for each in runs if each["loop"] == loop]
+        assert of_one[0]["setting"] == tuning.DEFAULTS
+        assert received == sum(2 * each["events"] for each in of_one)
+        assert {len(each["cpu"]) for each in of_one} == {1}
 
 
 def test_fanout_reaches_every_webhook() -> None:

@@ -4,14 +4,18 @@ no test asserts a time."""
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, Final
 
+import pyperf  # type: ignore[import-untyped]
 import pytest
 
+from benchmarks import emit
 from benchmarks.harness import ROOT
-from benchmarks.turns import Turns, plain, take_turns
+from benchmarks.turns import Turns, plain, save, spread, take_turns
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -53,16 +57,21 @@ def test_each_asks_a_question_and_has_a_figure_for_every_target(
     assert all(each["measured"] > 0 for each in document["targets"])
 
 
-def test_emit_is_timed_until_every_function_ran_for_every_event(
-    documents: dict[str, Any],
-) -> None:
-    figures = documents["emit"]["figures"]
-    assert figures["burst"] == 100
-    assert figures["ran"] == {"emit": 600, "blinker send_async": 600, "pyee emit": 600}
+@pytest.mark.parametrize("burst", [1, 100])
+async def test_emit_is_timed_until_every_function_ran_for_every_event(burst: int) -> None:
+    """Three turns, the first of which does not count."""
+    _, ran = await emit.one_subscriber(rounds=2, size=200, burst=burst)
+    assert ran == {"emit": 600, "blinker send_async": 600, "pyee emit": 600}
+
+
+def test_emit_is_compared_in_bursts_and_one_at_a_time(documents: dict[str, Any]) -> None:
+    assert documents["emit"]["figures"]["burst"] == 100
     assert limits(documents["emit"]) == [
         ("emit, no match / empty async def", 3.0),
         ("emit / blinker send_async", 1.0),
         ("emit / pyee emit", 0.6),
+        ("emit / blinker send_async, one at a time", 1.0),
+        ("emit / pyee emit, one at a time", 0.6),
     ]
     assert {"blinker", "pyee"} <= set(documents["emit"]["machine"]["versions"])
 
@@ -118,6 +127,28 @@ async def test_turns_go_forwards_and_backwards_and_the_first_round_does_not_coun
     assert order == ["one", "other", "other", "one", "one", "other"]
     assert turns.seconds == {"one": [2.0, 2.0], "other": [1.0, 1.0]}
     assert turns.target("one", "other", 3.0).measured == 2.0
+
+
+def its_own_process(rounds: int, size: int) -> Turns:
+    """As long as the process's number, so that it shows who measured."""
+    return Turns({"one": [float(os.getpid())] * rounds, "other": [float(size)] * rounds})
+
+
+def test_rounds_are_spread_over_fresh_processes_and_kept_for_pyperf(tmp_path: Path) -> None:
+    turns = spread(its_own_process, rounds=11, size=7)
+    assert turns.runs == [2] * 5
+    assert turns.seconds["other"] == [7.0] * 10
+    assert len(set(turns.seconds["one"])) == 5
+    save(tmp_path / "made" / "it.json", {"asked": turns})
+    kept = pyperf.BenchmarkSuite.load(str(tmp_path / "made" / "it.json"))
+    assert kept.get_benchmark_names() == ["asked: one", "asked: other"]
+    assert kept.get_benchmark("asked: one").get_nrun() == 5
+    assert list(kept.get_benchmark("asked: one").get_values()) == turns.seconds["one"]
+
+
+def test_few_rounds_are_one_process() -> None:
+    turns = spread(its_own_process, rounds=2, size=7)
+    assert (turns.runs, len(set(turns.seconds["one"]))) == ([2], 1)
 
 
 async def test_a_plain_turn_calls_its_function_as_often_as_it_is_told() -> None:

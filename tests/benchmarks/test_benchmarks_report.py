@@ -16,6 +16,7 @@ import pytest
 from benchmarks import results
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.bodies import body_size, padded
+from benchmarks.charts import draw
 from benchmarks.harness import RESULTS, ROOT, Table
 from relaybox_hooks import Session
 
@@ -107,6 +108,43 @@ def test_charts_are_labelled_and_transparent(output: Path, name: str, labels: se
     assert labels <= texts
     # Neither a page's white nor its black is painted over, or written on in the same colour.
     assert not re.search(r"fill: #(fff|000)", source)
+
+
+def test_throughput_is_drawn_beside_the_bare_loop_on_each_event_loop(tmp_path: Path) -> None:
+    """The medians of the rounds, per second."""
+    runs = [
+        {"loop": loop, "events": 1000, "bare": [0.5, 0.4, 9.0], "hooks": [0.2, 0.25, 0.1]}
+        for loop in ("asyncio", "uvloop")
+    ]
+    document = {
+        "benchmark": "throughput",
+        "question": "How fast?",
+        "targets": [],
+        "figures": {"runs": runs},
+    }
+    (path,) = draw([document], tmp_path)
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
+    texts = {element.text for element in root.iter() if element.text}
+    assert {"asyncio", "uvloop", "a bare loop of posts", "2,000", "5,000"} <= texts
+
+
+def test_emit_is_drawn_with_every_contender_in_each_situation(tmp_path: Path) -> None:
+    """Medians in microseconds."""
+    document = {
+        "benchmark": "emit",
+        "question": "How dear?",
+        "targets": [],
+        "figures": {
+            "burst": 100,
+            "no_match": {"emit, no match": [1.25e-6], "empty async def": [0.5e-6]},
+            "one_subscriber": {"emit": [2e-6, 2.5e-6, 9e-6], "pyee emit": [5e-6]},
+            "one_at_a_time": {"emit": [8e-6], "a turn of the loop": [2.25e-6]},
+        },
+    }
+    (path,) = draw([document], tmp_path)
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
+    texts = {element.text for element in root.iter() if element.text}
+    assert {"To one function, 100 at once", "a turn of the loop", "1.25", "2.50", "2.25"} <= texts
 
 
 def test_results_without_targets_or_a_chart_of_their_own_need_no_chart(tmp_path: Path) -> None:

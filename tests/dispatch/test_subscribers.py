@@ -324,6 +324,25 @@ async def test_a_handler_left_behind_changes_no_count_when_it_ends_at_last(
     assert (report.left, hooks.stats()[:6]) == (1, (1, 0, 1, 0, 0, 0))
 
 
+async def test_a_worker_that_never_begins_is_replaced() -> None:
+    """Somebody cancels every task there is, before the worker's first step."""
+    told: list[str] = []
+
+    async def handler(event: Event) -> None:
+        told.append(event.id)
+
+    async with Hooks() as hooks:
+        hooks.on("room:join")(handler)
+        receipts = [await hooks.emit("room:join", ROOM)]
+        (worker,) = next(iter(hooks._lanes())).workers
+        worker.cancel()
+        await asyncio.wait([worker])
+        assert not told
+        receipts.append(await hooks.emit("room:join", ROOM))
+        await hooks.join()
+    assert told == [receipt.event_id for receipt in receipts]
+
+
 def test_an_exit_in_a_handler_ends_the_loop_and_costs_no_other_event() -> None:
     """``SystemExit`` goes where it is meant to go; whoever runs on can still drain."""
     hooks: Hooks = Hooks()
