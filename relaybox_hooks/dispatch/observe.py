@@ -214,7 +214,7 @@ class Notifier:
         self.tell(self.attempted, attempt)
         self.tell(also, attempt)
 
-    def headers(self, webhook: Webhook, event_id: str, name: str, number: int) -> dict[str, str]:
+    def headers(self, webhook: Webhook, envelope: Envelope, number: int) -> dict[str, str]:
         """Tell that an attempt begins; returns the headers that listeners give it, in lower case.
 
         One whose headers cannot be sent is as broken as one that raises: it gives none.
@@ -222,7 +222,7 @@ class Notifier:
         headers: dict[str, str] = {}
         for listener in self.attempting:
             try:
-                given = listener(webhook, event_id, name, number)
+                given = listener(webhook, envelope.id, envelope.name, number)
                 if given:
                     given = checked_headers("headers", given)
                     headers |= {name.lower(): value for name, value in given.items()}

@@ -252,9 +252,7 @@ class WebhookLane(Lane[Delivery]):
         hub, endpoint, envelope = self.hub, self.endpoint, delivery.envelope
         extra = None
         if hub.notifier.attempting:
-            extra = hub.notifier.headers(
-                self.webhook, envelope.id, envelope.name, delivery.attempts + 1
-            )
+            extra = hub.notifier.headers(self.webhook, envelope, delivery.attempts + 1)
         worker.began = hub.clock.monotonic()
         worker.turn = self._breaker.turn if self._breaker else 0
         self._deadlines.begin(worker, worker.began + endpoint.deadline)

@@ -89,7 +89,7 @@ async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Out
 
     extra = None
     if hub.notifier.attempting:
-        extra = hub.notifier.headers(lane.webhook, envelope.id, envelope.name, number)
+        extra = hub.notifier.headers(lane.webhook, envelope, number)
     began = clock.monotonic()
     try:
         with anyio.CancelScope() as scope:
