@@ -154,26 +154,33 @@ async def test_hung_threads_delay_no_other_subscriber() -> None:
     release = threading.Event()
     hung = threading.Semaphore(0)
     told: Counter[str] = Counter()
+    telling, all_told = threading.Lock(), asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def hang(event: Event) -> None:
         hung.release()
         release.wait()
 
+    def tell(kind: str) -> None:
+        with telling:
+            told[kind] += 1
+            if told.total() == 300:
+                loop.call_soon_threadsafe(all_told.set)
+
     async def asynchronous(event: Event) -> None:
-        told["async"] += 1
+        tell("async")
 
     async with asyncio.timeout(60), Hooks(logging=False) as hooks:
         for number in range(41):  # each a function of its own: one has but one lane
             hooks.add_subscriber("room:join", partial(hang), in_thread=True, name=f"hung {number}")
         hooks.add_subscriber("room:join", asynchronous)
-        hooks.add_subscriber("room:join", lambda event: told.update(["inline"]))
-        hooks.add_subscriber("room:join", lambda event: told.update(["thread"]), in_thread=True)
+        hooks.add_subscriber("room:join", lambda event: tell("inline"))
+        hooks.add_subscriber("room:join", lambda event: tell("thread"), in_thread=True)
         for number in range(100):
             await emit(hooks, number)
         try:
-            while told.total() < 300:
-                await asyncio.sleep(0)
-                assert hooks.stats().failed == 0
+            await all_told.wait()
+            assert hooks.stats().failed == 0
             assert told == {"async": 100, "inline": 100, "thread": 100}
             await asyncio.to_thread(lambda: [hung.acquire() for _ in range(41)])
             assert hooks.stats().pending == 41 * 100
