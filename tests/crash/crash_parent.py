@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -153,10 +154,11 @@ class Child:
     def stopped(self) -> Iterator[None]:
         """Let every thread of it stand still meanwhile."""
         os.kill(self.process.pid, signal.SIGSTOP)
-        tasks = Path(f"/proc/{self.process.pid}/task")
+        threads, in_vain = Path(f"/proc/{self.process.pid}/task"), time.monotonic() + _IN_VAIN
         try:
-            for task in tasks.iterdir():
-                while (task / "stat").read_text().rpartition(") ")[2][0] != "T":
+            for thread in threads.iterdir():
+                while (thread / "stat").read_text().rpartition(") ")[2][0] != "T":
+                    assert time.monotonic() < in_vain, self._standing()
                     os.sched_yield()
             yield
         finally:
@@ -200,7 +202,6 @@ class Scene:
             for order in ("connection", "room", "none")
         }
         self.setup: dict[str, Any] = {"path": str(path), "webhooks": webhooks} | setup
-        self._child: Child | None = None
 
     @asynccontextmanager
     async def child(self, **setup: Any) -> AsyncIterator[Child]:
@@ -209,7 +210,6 @@ class Scene:
         given = Setup(**(self.setup | setup | {"run": self.runs}))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-u",
             str(_CHILD),
             json.dumps(asdict(given)),
             stdin=asyncio.subprocess.PIPE,
