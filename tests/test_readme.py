@@ -103,7 +103,7 @@ async def test_receiver_of_the_readme_refuses_a_forged_request() -> None:
         await runner.cleanup()
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: str(hash(block)))
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.splitlines()[-1])
 async def test_every_snippet_runs_and_its_tests_pass(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
