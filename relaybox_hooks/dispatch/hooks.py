@@ -9,7 +9,7 @@ from contextvars import copy_context
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from warnings import warn
 
 from aiohttp import ClientSession
@@ -28,7 +28,6 @@ from relaybox_hooks.dispatch.signatures import CustomT_contra
 from relaybox_hooks.dispatch.stats import CloseReport
 from relaybox_hooks.errors import ConfigError, HooksClosedError, RelayboxHooksError
 from relaybox_hooks.events import Catalogue
-from relaybox_hooks.journal.protocol import Journal
 from relaybox_hooks.targets.policies import (
     DURABLE_RETRY,
     BreakerPolicy,
@@ -41,6 +40,9 @@ from relaybox_hooks.targets.policies import (
 )
 from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_kind
+
+if TYPE_CHECKING:
+    from relaybox_hooks.journal.protocol import Journal
 
 
 class Hooks(Records[CustomT_contra], Hosted):

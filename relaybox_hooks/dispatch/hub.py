@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import ClientSession
 
 from relaybox_hooks.dispatch.lane import Hub
 from relaybox_hooks.dispatch.letters import DeadLetter
 from relaybox_hooks.dispatch.stats import Totals
-from relaybox_hooks.journal.protocol import Journal
 from relaybox_hooks.targets.webhook import Webhook
+
+if TYPE_CHECKING:
+    from relaybox_hooks.journal.protocol import Journal
 
 
 class RemoteHub(Hub, Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+from os import urandom
 from typing import Final, NoReturn, Self
 
 import orjson
@@ -96,4 +96,4 @@ class SigningKey(Secret):
 
 def generate_signing_key() -> str:
     """A new signing key: 32 lower-case hex digits, 128 bits from the system's randomness."""
-    return secrets.token_hex(16)
+    return urandom(16).hex()

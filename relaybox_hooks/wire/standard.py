@@ -7,9 +7,9 @@ time in whole seconds, and the bytes of the body as they are sent.
 from __future__ import annotations
 
 import hmac
-import secrets as randomness
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
+from os import urandom
 from typing import Final
 
 from relaybox_hooks.errors import ConfigError
@@ -127,4 +127,4 @@ def matching_secret(
 
 def generate_standard_secret() -> str:
     """A new secret: ``whsec_`` and 32 bytes from the system's randomness in base64."""
-    return _PREFIX + b2a_base64(randomness.token_bytes(_NEW), newline=False).decode()
+    return _PREFIX + b2a_base64(urandom(_NEW), newline=False).decode()
