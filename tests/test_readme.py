@@ -14,8 +14,9 @@ import pytest
 from aiohttp import ClientSession, web
 
 import relaybox_hooks
-from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier
+from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier, journal
 from relaybox_hooks.dispatch.letters import Reason
+from relaybox_hooks.journal import MemoryJournal, SQLiteJournal
 from relaybox_hooks.session import NO_SESSION
 from relaybox_hooks.testing import FaultReceiver, Hang, record
 from relaybox_hooks.wire.envelope import Envelope
@@ -129,6 +130,17 @@ async def test_the_application_of_the_readme_emits() -> None:
         await runner.cleanup()
 
 
+async def test_the_configuration_of_the_readme_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = blocks("toml")
+    (tmp_path / "hooks.toml").write_text(block, encoding="utf-8")
+    monkeypatch.setenv("CRM_SIGNING_KEY", KEY)
+    async with Hooks.from_config(tmp_path / "hooks.toml") as hooks:
+        (webhook,) = hooks.webhooks
+        assert (webhook.id, webhook.events) == ("crm", ("room:*",))
+
+
 def test_custom_events_snippet_declares_them() -> None:
     hooks = run(snippet("custom_events="))["hooks"]
     hooks.add_subscriber("order:paid", print)
@@ -152,19 +164,26 @@ def test_dead_letter_reasons_are_all_explained() -> None:
 
 
 @pytest.mark.parametrize("cells", list(rows("Errors")), ids=lambda cells: str(cells[1]))
-async def test_error_says_what_the_readme_shows(cells: list[str]) -> None:
+async def test_error_says_what_the_readme_shows(cells: list[str], tmp_path: Path) -> None:
     """Each row's expression is evaluated as it stands there."""
     error, expression, message = cells
-    async with FaultReceiver(Hang()) as receiver:
+    kind = getattr(relaybox_hooks, error, None) or getattr(journal, error)
+    full = MemoryJournal(max_pending=1, overflow="raise")
+    taken = str(tmp_path / "hooks.db")
+    quiet: dict[str, Any] = {"close_timeout": 0, "logging": False}
+    async with FaultReceiver(Hang()) as receiver, SQLiteJournal(taken):
         crm = Webhook(
             receiver.url_for("/crm"), ["room:join", "room:leave"], KEY, id="crm", queue_size=1
         )
-        async with Hooks([crm], close_timeout=0, logging=False) as hooks:
+        async with Hooks([crm], **quiet) as hooks, Hooks([crm], journal=full, **quiet) as stored:
             if error == "LaneFullError":
                 await hooks.emit("room:leave", {"roomId": "x"})
-            with pytest.raises(getattr(relaybox_hooks, error)) as caught:
-                await evaluate(expression, {"hooks": hooks, **receiving()})
-    assert str(caught.value) == message
+            if error == "JournalFullError":
+                await stored.emit("room:leave", {"roomId": "x"})
+            names = {"hooks": hooks, "stored": stored, "TAKEN": taken, **vars(journal)}
+            with pytest.raises(kind) as caught:
+                await evaluate(expression, {**names, **receiving()})
+    assert str(caught.value).replace(taken, "/srv/hooks.db") == message
 
 
 async def evaluate(expression: str, names: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, TypedDict, Unpack, cast
 
 from relaybox_hooks.dispatch.letters import Criteria, DeadLetter, Reason, moments
+from relaybox_hooks.dispatch.order import Delivery
 from relaybox_hooks.dispatch.retry import Outcome, Verdict
 from relaybox_hooks.events import Event
 from relaybox_hooks.journal.protocol import DeliveryState, Journal, StoredDelivery
@@ -222,6 +223,13 @@ def letter_of(row: StoredDelivery, reason: Reason | None = None, at: float = 0.0
         envelope=row.envelope,
         seq=row.seq,
     )
+
+
+def delivery_of(row: StoredDelivery) -> Delivery:
+    """A pending delivery as it was when it was stored."""
+    delivery = Delivery(row.envelope, row.key)
+    delivery.seq, delivery.attempts, delivery.outcome = row.seq, row.attempts, outcome_of(row)
+    return delivery
 
 
 def outcome_of(row: StoredDelivery) -> Outcome | None:

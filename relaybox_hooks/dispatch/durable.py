@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
+from relaybox_hooks.dispatch.archive import delivery_of
 from relaybox_hooks.dispatch.aside import Aside, Entry
 from relaybox_hooks.dispatch.breaker import BreakerState
 from relaybox_hooks.dispatch.clock import Alarm
@@ -16,7 +17,7 @@ from relaybox_hooks.dispatch.letters import Reason
 from relaybox_hooks.dispatch.observe import logger
 from relaybox_hooks.dispatch.order import Delivery, State
 from relaybox_hooks.dispatch.remote import WebhookLane
-from relaybox_hooks.dispatch.retry import Outcome, Verdict
+from relaybox_hooks.dispatch.retry import Outcome
 from relaybox_hooks.dispatch.settings import Settings
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.journal.protocol import StoredDelivery
@@ -61,6 +62,7 @@ class DurableLane(WebhookLane):
         "_read",
         "_reader",
         "_share",
+        "_stuck",
         "_sweeps",
     )
 
@@ -91,6 +93,8 @@ class DurableLane(WebhookLane):
         #: How often everything has been given up on: what was asked for before is stale.
         self._sweeps = 0
         self._reader: asyncio.Task[None] | None = None
+        #: The journal could not answer when it was asked last.
+        self._stuck = False
 
     # Taking over and taking in
 
@@ -203,9 +207,12 @@ class DurableLane(WebhookLane):
                     await self._read_key(wanted, min(room, self._share))
                 else:
                     await self._read_next(room)
+                self._stuck = False
         except JournalError as error:
-            if not self._halted:
+            if not self._stuck and not self._halted:
                 logger.error("webhook %s: its deliveries cannot be read: %s", self.target, error)
+            self._stuck = True
+            if not self._halted:
                 self._again.set(self.hub.clock.monotonic() + _AGAIN)
         finally:
             self._reader = None
@@ -253,7 +260,7 @@ class DurableLane(WebhookLane):
         elif row.attempts and due > 0:
             self._aside.add(row.key, seq - 1, self.hub.clock.monotonic() + due)
         else:
-            self._load(_revived(row))
+            self._load(delivery_of(row))
         return True
 
     async def _read_key(self, entry: Entry, limit: int) -> None:
@@ -276,7 +283,7 @@ class DurableLane(WebhookLane):
             self._aside.add(key, rows[-1].seq if rows else entry.after, _NEVER)
         for row in rows:
             if row.seq not in self._loaded:
-                self._load(_revived(row))
+                self._load(delivery_of(row))
         if key is not None and key not in self._of_key:
             self._aside.drained(key)
 
@@ -341,7 +348,7 @@ class DurableLane(WebhookLane):
     def _give_up_row(self, row: StoredDelivery) -> None:
         self.failed += 1
         self.freed()
-        self.bury(_revived(row), self.ending or "disabled")
+        self.bury(delivery_of(row), self.ending or "disabled")
 
     def _breaker_moved(self, before: BreakerState) -> None:
         self._keeper.save(self.target)
@@ -387,12 +394,3 @@ class DurableLane(WebhookLane):
         """What the breaker must not forget over a restart; ``None`` if there is nothing."""
         breaker, clock = self._breaker, self.hub.clock
         return None if breaker is None else breaker.saved(clock.monotonic(), clock.time())
-
-
-def _revived(row: StoredDelivery) -> Delivery:
-    """A delivery as it was when it was stored."""
-    delivery = Delivery(row.envelope, row.key)
-    delivery.seq, delivery.attempts = row.seq, row.attempts
-    if row.outcome is not None:
-        delivery.outcome = Outcome(Verdict.RETRY, *row.outcome)
-    return delivery
