@@ -30,16 +30,6 @@ PATIENT = Timeouts(total=3600)
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
-@pytest.fixture
 def mood() -> Mood:
     return Mood(Answer())
 

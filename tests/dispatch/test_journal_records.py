@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support_retry import (
     Mood,
+    Opened,
     assert_consistent,
     dispatcher,
     emit,
@@ -21,45 +19,13 @@ from support_retry import (
 
 from relaybox_hooks import (
     ConfigError,
-    Hooks,
     RetentionPolicy,
     RetryPolicy,
-    Webhook,
 )
-from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, VirtualClock
 
 #: Retries at 100, 200, 400 ... seconds, never sooner.
 SLOWLY = RetryPolicy(attempts=6, initial=100, maximum=10_000, jitter=0)
-
-Opened = Callable[..., AbstractAsyncContextManager[Hooks[Any]]]
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def mood() -> Mood:
-    return Mood(Answer(503))
-
-
-@pytest.fixture
-async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver(mood) as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def opened(tmp_path: Path, clock: VirtualClock) -> Opened:
-    """Hooks on the same file each time, closed at once in the end."""
-
-    def opened(*webhooks: Webhook, **options: Any) -> AbstractAsyncContextManager[Hooks[Any]]:
-        journal = SQLiteJournal(tmp_path / "hooks.db")
-        return dispatcher(*webhooks, clock=clock, journal=journal, **options)
-
-    return opened
 
 
 def arrived(receiver: FaultReceiver) -> list[str | None]:

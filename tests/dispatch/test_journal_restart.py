@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support_retry import (
     KEY,
     Mood,
+    Opened,
     Watch,
-    dispatcher,
     emit,
     soon,
     webhook_to,
@@ -33,35 +30,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
 
 #: Retries at 100, 200, 400 ... seconds, never sooner.
 SLOWLY = RetryPolicy(attempts=6, initial=100, maximum=10_000, jitter=0)
-
-Opened = Callable[..., AbstractAsyncContextManager[Hooks[Any]]]
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def mood() -> Mood:
-    return Mood(Answer(503))
-
-
-@pytest.fixture
-async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver(mood) as receiver:
-        yield receiver
-
-
-@pytest.fixture
-def opened(tmp_path: Path, clock: VirtualClock) -> Opened:
-    """Hooks on the same file each time, closed at once in the end."""
-
-    def opened(*webhooks: Webhook, **options: Any) -> AbstractAsyncContextManager[Hooks[Any]]:
-        journal = SQLiteJournal(tmp_path / "hooks.db")
-        return dispatcher(*webhooks, clock=clock, journal=journal, **options)
-
-    return opened
 
 
 def arrived(receiver: FaultReceiver) -> list[str | None]:

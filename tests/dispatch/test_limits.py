@@ -27,16 +27,6 @@ FRAME = len(
 )
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
 # Bodies on the way out
 
 

@@ -18,16 +18,6 @@ METHODS = Notifier.__slots__[1:]
 STEADY = RetryPolicy(jitter=0)
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
     return [
         record.getMessage()

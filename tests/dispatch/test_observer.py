@@ -31,16 +31,6 @@ STEADY = RetryPolicy(jitter=0)
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
-@pytest.fixture
 async def receiver() -> AsyncIterator[FaultReceiver]:
     async with FaultReceiver() as receiver:
         yield receiver

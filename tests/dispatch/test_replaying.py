@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,27 +35,6 @@ from relaybox_hooks.testing.clock import VirtualClock
 START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # where a VirtualClock begins
 ONCE = RetryPolicy(attempts=1)
 SLOWLY = RetryPolicy(initial=60, jitter=0)
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
-@pytest.fixture
-def mood() -> Mood:
-    return Mood(Answer(503))
-
-
-@pytest.fixture
-async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver(mood) as receiver:
-        yield receiver
 
 
 async def dead(hooks: Hooks[Any], count: int) -> list[str]:

@@ -42,16 +42,6 @@ STEADY = RetryPolicy(jitter=0)
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
-
-
-@pytest.fixture
 async def receiver() -> AsyncIterator[FaultReceiver]:
     """One that answers 200, unless a test gives it another script."""
     async with FaultReceiver() as receiver:

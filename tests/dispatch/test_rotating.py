@@ -71,11 +71,6 @@ def key_of(request: ReceivedRequest) -> str:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
 async def receiver() -> AsyncIterator[FaultReceiver]:
     async with FaultReceiver() as receiver:
         yield receiver

@@ -6,7 +6,6 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
-import pytest
 from support_retry import KEY, Watch, advance_to_next, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import RetryPolicy, Timeouts, Webhook
@@ -14,16 +13,6 @@ from relaybox_hooks.testing import Answer, Drip, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
 STEADY = RetryPolicy(jitter=0)
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def watch() -> Watch:
-    return Watch()
 
 
 async def test_a_hanging_endpoint_is_left_when_the_time_is_up(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
 
 from relaybox_hooks import (
     Attempt,
@@ -117,6 +117,10 @@ class Watch(Observer):
 
     def closed(self, report: CloseReport) -> None:
         self._note("closed", report)
+
+
+#: Opens hooks with the same journal each time; takes webhooks and options.
+Opened: TypeAlias = Callable[..., AbstractAsyncContextManager[Hooks[Any]]]
 
 
 class Mood:
