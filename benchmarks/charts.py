@@ -302,7 +302,7 @@ def _journal(figure: Figure, figures: Document) -> None:
     )
     left.set_title("Events accepted per second")
     _from_zero(left, "emitters at a time, durability", "")
-    left.legend(loc="upper left")
+    left.legend(loc="upper right")
     filled = figures["filled"]
     right.plot(filled["events"], [level / _MIB for level in filled["resident"]], color=_BLUE)
     right.set_title("Resident memory")
