@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from signal import SIGINT
 from typing import TYPE_CHECKING
@@ -69,9 +70,8 @@ async def test_what_is_not_delivered_is_a_no(run: Run) -> None:
         code, output, _ = await run("trigger", "room:join", "--key", KEY, "--url", url, *options)
         return code, output.splitlines()[1:]
 
-    gone = FaultReceiver()
-    await gone.start()
-    await gone.aclose()
+    deaf = socket.socket()  # bound, so that nobody else gets the port
+    deaf.bind(("127.0.0.1", 0))
     async with (
         FaultReceiver(Redirect("/elsewhere")) as redirecting,
         FaultReceiver(ResetAfterRead()) as resetting,
@@ -81,10 +81,11 @@ async def test_what_is_not_delivered_is_a_no(run: Run) -> None:
         rejected, exhausted, unreachable, hung = await asyncio.gather(
             trigger(redirecting.url),
             trigger(resetting.url, "--attempts", "2"),
-            trigger(gone.url, "--attempts", "1"),
+            trigger(f"http://127.0.0.1:{deaf.getsockname()[1]}/", "--attempts", "1"),
             trigger(failing.url, "--attempts", "1", "--timeout", "0.1"),
         )
         assert len(resetting.requests) == 2
+    deaf.close()
     assert {code for code, _ in (rejected, exhausted, unreachable, hung)} == {1}
     assert rejected[1][0].startswith("attempt 1  status 302: redirects are not followed")
     assert rejected[1][0].endswith("  given up on")
@@ -98,6 +99,7 @@ async def test_what_is_not_delivered_is_a_no(run: Run) -> None:
 async def test_ctrl_c_ends_it(start: Start) -> None:
     async with FaultReceiver(Hang()) as receiver:
         program = await start("trigger", "room:join", "--key", KEY, "--url", receiver.url)
+        assert (await program.line()).startswith("room:join")
         await receiver.wait_for(1)
         ended = await program.ends(SIGINT)
     assert (ended.code, ended.errors) == (130, "")

@@ -224,15 +224,15 @@ async def test_subscribers_greet_once_and_count_the_talk(chat: Chat, receiver: R
 
 
 async def test_dead_webhook_stalls_nobody(open_chat: OpenChat) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    chat = await open_chat("--webhook", f"http://127.0.0.1:{port}/webhook")
-    ada = await chat.guest("Ada")
-    await ada.does("room:create", roomId="lobby", visibility="public")
-    await ada.enters("lobby")
-    for number in range(1000):
-        await ada.does("room:publish", roomId="lobby", body=str(number))
-    code, _, errors = await chat.program.ends(signal.SIGINT)
+    with socket.socket() as held:  # bound, so that nobody else gets the port, and deaf
+        held.bind(("127.0.0.1", 0))
+        chat = await open_chat("--webhook", f"http://127.0.0.1:{held.getsockname()[1]}/webhook")
+        ada = await chat.guest("Ada")
+        await ada.does("room:create", roomId="lobby", visibility="public")
+        await ada.enters("lobby")
+        for number in range(1000):
+            await ada.does("room:publish", roomId="lobby", body=str(number))
+        code, _, errors = await chat.program.ends(signal.SIGINT)
     assert code == 130
     assert "is full (overflow='drop_oldest')" in errors
     assert "closed with 1000 events left" in errors
