@@ -99,7 +99,7 @@ class Client:
 
 async def measure(plan: Plan) -> tuple[list[Echoes], dict[str, int]]:
     """What the plain path and the hooked one came to, and what was delivered meanwhile."""
-    with Child("benchmarks.sink") as sink, Child("benchmarks.chat") as server:
+    with Child("benchmarks.servers.sink") as sink, Child("benchmarks.servers.chat") as server:
         async with ClientSession() as session:
             clients = [
                 Client(

@@ -39,7 +39,7 @@ _QUICK: Final = Plan(webhooks=50, rounds=1)
 async def measure(plan: Plan) -> tuple[list[list[float]], int]:
     """CPU microseconds per delivery by round, of the POSTs and of the library; and how many
     requests the sink had."""
-    with Child("benchmarks.sink", "--awake") as sink:
+    with Child("benchmarks.servers.sink", "--awake") as sink:
         urls = [sink.url(f"/hooks/{number:04}") for number in range(plan.webhooks)]
         posts = prepared(urls)
         webhooks = [

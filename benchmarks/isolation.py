@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from benchmarks.children import Child
 from benchmarks.harness import Result, Table, Target, main, percentile, run_loop
-from benchmarks.sink import now
+from benchmarks.servers.sink import now
 from benchmarks.traffic import message, sessions
 from relaybox_hooks import BreakerPolicy, Hooks, Timeouts, Webhook
 
@@ -186,7 +186,7 @@ async def measure(plan: Plan) -> tuple[float, list[list[Round]]]:
     """The rate, and for each configuration its rounds, in the order of the pairs."""
     order = (HEALTHY, SICK, UNPROTECTED)
     rounds: list[list[Round]] = [[] for _ in order]
-    with Child("benchmarks.sink") as sink, Child("benchmarks.sick") as sick:
+    with Child("benchmarks.servers.sink") as sink, Child("benchmarks.servers.sick") as sick:
         rate = await capacity(sink, sick, plan.calibration) / 3
         for number in range(plan.pairs):
             for place in (0, 1, 2) if number % 2 == 0 else (2, 1, 0):

@@ -42,7 +42,7 @@ from benchmarks.traffic import message, sessions
 from benchmarks.turns import take_turns
 from relaybox_hooks import Hooks, Timeouts, Webhook
 from relaybox_hooks.journal import SQLiteJournal
-from relaybox_hooks.journal.schema import Durability, connect
+from relaybox_hooks.journal.sqlite.schema import Durability, connect
 from relaybox_hooks.wire.envelope import Envelope
 
 _EVENT: Final = "room:publish"
@@ -151,7 +151,7 @@ class BareLoop:
 
 def accept(durability: Durability, emitters: int, size: int, rounds: int) -> Accepted:
     """Let both accept ``size`` events in each of their turns."""
-    with TemporaryDirectory() as directory, Child("benchmarks.sick") as sick:
+    with TemporaryDirectory() as directory, Child("benchmarks.servers.sick") as sick:
         return run_loop(
             _accept(Path(directory), sick.url("/hang"), durability, emitters, size, rounds)
         )
@@ -268,7 +268,7 @@ class Reopened:
 
 def fill(path: Path, events: int) -> Filled:
     """Leave that many events pending."""
-    with Child("benchmarks.sick") as sick:
+    with Child("benchmarks.servers.sick") as sick:
         return run_loop(_fill(path, sick.url("/hang"), events))
 
 
@@ -296,7 +296,7 @@ def size_of(path: Path | str) -> int:
 
 def reopen(path: Path, delivered: int) -> Reopened:
     """Open the file and deliver at least so many of what it holds."""
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         found = run_loop(_reopen(path, sink.url("/dead-end"), delivered))
         received = len(sink.take()["/dead-end"]["received"])
         assert received >= found.delivered

@@ -34,7 +34,7 @@ from benchmarks.bare import (
 )
 from benchmarks.children import Child
 from benchmarks.harness import Result, Table, Target, main, percentile, run_loop
-from benchmarks.sink import now
+from benchmarks.servers.sink import now
 from benchmarks.traffic import message
 from relaybox_hooks import Hooks, Webhook
 
@@ -133,7 +133,7 @@ async def fastest(session: ClientSession, hooks: Hooks, posts: list[Post]) -> fl
 
 async def measure(plan: Plan) -> tuple[float, list[Outcome]]:
     """The rate, and what the bare loop and the library came to."""
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         posts = prepared([sink.url(_PATH)] * plan.calibration)
         webhook = Webhook(
             sink.url(_PATH),

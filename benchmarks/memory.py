@@ -93,7 +93,7 @@ class _AttemptCount(Observer):
 def dead_url(death: Death) -> Iterator[str]:
     """The URL of an endpoint that is dead while the block lasts."""
     if death == "hangs":
-        with Child("benchmarks.sick") as sick:
+        with Child("benchmarks.servers.sick") as sick:
             yield sick.url("/hang")
     else:
         with socket.socket() as bound:  # it does not listen, and nobody else can
@@ -190,7 +190,7 @@ def idle_webhooks(webhooks: int, traced: bool) -> Idle:
     Args:
         traced: count by tracemalloc, not by resident memory.
     """
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         return run_loop(_idle_webhooks(sink, webhooks, traced))
 
 

@@ -95,7 +95,7 @@ class _Attempts(Observer):
 
 def hold(case: Case, traced: bool) -> Pending:
     """Let events be pending and see what each takes."""
-    with Child("benchmarks.sick") as sick:
+    with Child("benchmarks.servers.sick") as sick:
         url = sick.url("/hang" if case.waiting == "turn" else "/error")
         return run_loop(_hold(case, url, traced))
 

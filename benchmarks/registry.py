@@ -85,7 +85,7 @@ def run(quick: bool) -> Result:
     total = apps * each
     many, all_, few = MANY.format(webhooks), ALL.format(total, apps), FEW.format(total, apps)
     all_of_one, few_of_one = ALL.format(each, 1), FEW.format(each, 1)
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         url = sink.url("/")
         one = {ONE: some(1, 1, url), many: some(webhooks, 1, url)}
         plenty = {

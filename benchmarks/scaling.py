@@ -108,7 +108,7 @@ def measure(plan: Plan) -> list[Round]:
     cases = [(webhooks, _BODY) for webhooks in _WEBHOOKS]
     cases += [(1, body) for body in _BODIES if body != _BODY]
     rounds = []
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         for number in range(plan.rounds):
             for webhooks, body in cases if number % 2 == 0 else reversed(cases):
                 deliveries = min(plan.deliveries, plan.sent // body)

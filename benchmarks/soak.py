@@ -91,7 +91,7 @@ class Books:
     tasks_after: int
 
 
-class Ledger(Observer):
+class JournalState(Observer):
     """Webhooks' attempts as the dispatcher tells them."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Server:
         self._faulty = faulty
         self._made = 0
         self._crowd = sessions(100)
-        self.ledger = Ledger()
+        self.ledger = JournalState()
         self.emitted = self.handed = self.handled = 0
         self.requests = self.answered_2xx = 0
         self.hooks = Hooks(
@@ -178,7 +178,7 @@ class Server:
 async def soak(minutes: float) -> tuple[list[Sample], Books]:
     """Emit for ``minutes``, then let everything settle and compare the accounts."""
     before = len(asyncio.all_tasks())
-    with Child("benchmarks.faulty") as faulty:
+    with Child("benchmarks.servers.faulty") as faulty:
         server = Server(faulty)
         async with server.hooks:
             samples = await _emit_steadily(server, minutes * 60)

@@ -98,7 +98,7 @@ def flood(post: Post, requests: int) -> None:
 
 def sink_rate(requests: int) -> float:
     """Requests per second of its own CPU time that the sink takes."""
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         (post,) = prepared([sink.url("/flooded")])
         flood(post, requests)  # what it imports and opens does not count
         began = sink.cpu()
@@ -114,7 +114,7 @@ async def _measure(loop: Loop, plan: Plan) -> Run:
         cpu[name].append(time.process_time() - cpu_began)
         return seconds
 
-    with Child("benchmarks.sink", "--awake") as sink:
+    with Child("benchmarks.servers.sink", "--awake") as sink:
         posts = prepared([sink.url("/compared")] * plan.events)
         messages = [message(number) for number in range(plan.events)]
         webhook = Webhook(

@@ -107,7 +107,7 @@ def rounds_of(
 
 
 async def _measure(loop: Loop, plan: Plan) -> tuple[list[Run], int]:
-    with Child("benchmarks.sink", "--awake") as sink:
+    with Child("benchmarks.servers.sink", "--awake") as sink:
         async with AsyncExitStack() as stack:
             hosts = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
             changes = settings(hosts) | {name: {} for name in SESSION_FORMS}

@@ -25,7 +25,7 @@ from benchmarks.harness import Result, main, run_loop
 from benchmarks.turns import Turns, plain, spread, take_turns
 from relaybox_hooks import Session, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
-from relaybox_hooks.wire.javascript import parse
+from relaybox_hooks.wire.json_parsing import parse
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 _KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"

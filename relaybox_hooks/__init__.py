@@ -5,12 +5,7 @@ ever stalling a socket. See the README for a start.
 """
 
 from relaybox_hooks._version import __version__
-from relaybox_hooks.dispatch.egress import EgressPolicy
-from relaybox_hooks.dispatch.hooks import Hooks
-from relaybox_hooks.dispatch.hosting import HOOKS_KEY
-from relaybox_hooks.dispatch.letters import DeadLetter
-from relaybox_hooks.dispatch.observe import Attempt, Observer
-from relaybox_hooks.dispatch.stats import CloseReport, Receipt, Stats, TargetStats
+from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.errors import (
     ConfigError,
     EgressError,
@@ -29,12 +24,17 @@ from relaybox_hooks.errors import (
     VerificationError,
 )
 from relaybox_hooks.events import EVENTS, Event
+from relaybox_hooks.hooks import Hooks
+from relaybox_hooks.lifespan import HOOKS_KEY
+from relaybox_hooks.observer import Attempt, Observer
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.session import Session, User
+from relaybox_hooks.stats import CloseReport, Receipt, Stats, TargetStats
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.egress import EgressPolicy
 from relaybox_hooks.wire.signing import generate_signing_key
-from relaybox_hooks.wire.standard import generate_standard_secret
+from relaybox_hooks.wire.standard_webhooks import generate_standard_secret
 
 __all__ = [
     "EVENTS",

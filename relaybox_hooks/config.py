@@ -23,12 +23,12 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any, Final, NamedTuple
 
-from relaybox_hooks.dispatch.egress import EgressPolicy
-from relaybox_hooks.dispatch.hooks import Hooks
 from relaybox_hooks.errors import ConfigError, RelayboxHooksError, UnknownEventError
 from relaybox_hooks.events import Catalogue
+from relaybox_hooks.hooks import Hooks
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.egress import EgressPolicy
 
 #: Options of ``Hooks`` that are objects, which no file can hold.
 _IN_CODE: Final = frozenset({"http_session", "observers", "journal", "clock", "random"})

@@ -21,7 +21,7 @@ from relaybox_hooks import (
 from relaybox_hooks.config import ConfigFileError, read
 from relaybox_hooks.targets.policies import RetentionPolicy
 from relaybox_hooks.testing import FaultReceiver
-from relaybox_hooks.wire.standard import generate_standard_secret
+from relaybox_hooks.wire.standard_webhooks import generate_standard_secret
 
 CRM = """
 [webhooks.crm]

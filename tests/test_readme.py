@@ -15,10 +15,11 @@ from aiohttp import ClientSession, web
 
 import relaybox_hooks
 from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier, journal
-from relaybox_hooks.dispatch.letters import Reason
-from relaybox_hooks.journal import MemoryJournal, SQLiteJournal
+from relaybox_hooks.dead_letters import Reason
+from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.session import NO_SESSION
 from relaybox_hooks.testing import FaultReceiver, Hang, record
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 

@@ -32,7 +32,7 @@ _RECEIVER: Final = Path(__file__).parent.parent / "receiver.py"
 _TIME_LIMIT: Final = 30.0
 
 
-class Ledger(Observer):
+class JournalState(Observer):
     """What the sender counts: attempts and deliveries per event, and deliveries given up on."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ async def receiving(key: str) -> AsyncIterator[Receiver]:
 async def demo(*, wrong_key: bool) -> int:
     """Play the scene; 0 if each of the 13 events was delivered and verified, otherwise 1."""
     key = generate_signing_key()
-    ledger = Ledger()
+    ledger = JournalState()
     trouble = ""
     try:
         async with receiving(generate_signing_key() if wrong_key else key) as receiver:
@@ -137,7 +137,7 @@ async def _perform(hooks: Hooks, port: int) -> str:
     return ""
 
 
-def _verdict(ledger: Ledger, receiver: Receiver, trouble: str) -> int:
+def _verdict(ledger: JournalState, receiver: Receiver, trouble: str) -> int:
     """Print the closing table."""
     sent, verified = ledger.deliveries, receiver.verified
     print(f"\n{'event':<26}{'attempts':>10}{'delivered':>11}{'verified':>10}")

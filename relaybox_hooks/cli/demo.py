@@ -12,10 +12,10 @@ from relaybox_hooks.cli.console import clock, duration, say
 from relaybox_hooks.cli.faults import GOOD, Misbehaviour
 from relaybox_hooks.cli.inputs import examples
 from relaybox_hooks.cli.samples import DATA, session_for
-from relaybox_hooks.dispatch.hooks import Hooks
-from relaybox_hooks.dispatch.letters import DeadLetter
-from relaybox_hooks.dispatch.observe import Attempt, Observer
+from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.events import EVENTS, Event
+from relaybox_hooks.hooks import Hooks
+from relaybox_hooks.observer import Attempt, Observer
 from relaybox_hooks.receive import WebhookVerifier
 from relaybox_hooks.targets.policies import RetryPolicy
 from relaybox_hooks.targets.webhook import Webhook

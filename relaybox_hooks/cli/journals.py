@@ -22,7 +22,7 @@ from relaybox_hooks.cli.console import (
     table,
 )
 from relaybox_hooks.cli.inputs import JSONOption, examples, moment_of
-from relaybox_hooks.dispatch.letters import Reason
+from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.journal import DeliveryState, StoredDelivery
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from relaybox_hooks.cli.journals import (
 )
 from relaybox_hooks.cli.resend import send_again
 from relaybox_hooks.config import Configuration, read
-from relaybox_hooks.dispatch.retry import Outcome, Verdict
 from relaybox_hooks.journal import StoredDelivery
+from relaybox_hooks.outcome import Outcome, Verdict
 
 EXAMPLES = examples(
     "replay hooks.db --config hooks.toml --webhook crm --reason exhausted",

@@ -10,13 +10,13 @@ from typing import Any
 from aiohttp import ClientSession
 
 from relaybox_hooks.config import Configuration
-from relaybox_hooks.dispatch.delivery import TIMED_OUT, Endpoint, open_session
-from relaybox_hooks.dispatch.egress import EgressPolicy
 from relaybox_hooks.dispatch.replay import ReplayReport
-from relaybox_hooks.dispatch.retry import Outcome, Verdict
-from relaybox_hooks.dispatch.settings import Settings, resolve
 from relaybox_hooks.journal import Journal, KnownWebhook, StoredDelivery
+from relaybox_hooks.outcome import Outcome, Verdict
+from relaybox_hooks.targets.settings import Settings, resolve
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.egress import EgressPolicy
+from relaybox_hooks.transport.endpoint import TIMED_OUT, Endpoint, open_session
 from relaybox_hooks.wire.envelope import Envelope
 
 

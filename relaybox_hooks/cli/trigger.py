@@ -18,12 +18,12 @@ from relaybox_hooks.cli.inputs import (
     session_value,
 )
 from relaybox_hooks.cli.samples import DATA, session_for
-from relaybox_hooks.dispatch.hooks import Hooks
-from relaybox_hooks.dispatch.letters import DeadLetter
-from relaybox_hooks.dispatch.observe import Attempt, Observer
-from relaybox_hooks.dispatch.retry import Verdict
+from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.errors import UnknownEventError
 from relaybox_hooks.events import EVENTS
+from relaybox_hooks.hooks import Hooks
+from relaybox_hooks.observer import Attempt, Observer
+from relaybox_hooks.outcome import Verdict
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 

@@ -20,7 +20,7 @@ from relaybox_hooks.cli.inputs import (
 )
 from relaybox_hooks.errors import InvalidSignatureError, VerificationError
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier
-from relaybox_hooks.wire.javascript import parse
+from relaybox_hooks.wire.json_parsing import parse
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 EXAMPLES = examples(

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from relaybox_hooks.dispatch.letters import Criteria, DeadLetter
+from relaybox_hooks.dead_letters import Criteria, DeadLetter
 from relaybox_hooks.dispatch.registry import Registry
 from relaybox_hooks.dispatch.replay import ReplayReport, replay
-from relaybox_hooks.dispatch.signatures import CustomT_contra
-from relaybox_hooks.dispatch.stats import Stats, TargetStats
+from relaybox_hooks.dispatch.typed_calls import CustomT_contra
 from relaybox_hooks.errors import ConfigError, HooksClosedError
+from relaybox_hooks.stats import Stats, TargetStats
 
 if TYPE_CHECKING:
-    from relaybox_hooks.dispatch.archive import Archive, LogCriteria, LoggedDelivery
+    from relaybox_hooks.durable.delivery_log import JournalDeadLetters, LogCriteria, LoggedDelivery
 
 
 class Records(Registry[CustomT_contra]):
     """The books, as users read them."""
 
     #: What the journal remembers, once it is open; ``None`` where there is no journal.
-    _archive: Archive | None
+    _archive: JournalDeadLetters | None
 
     def stats(self) -> Stats:
         """The counts as they are now, for the whole and per target."""
@@ -45,7 +45,7 @@ class Records(Registry[CustomT_contra]):
 
         Args:
             criteria: ``event_id``, ``webhook_id``, ``event`` (its name), ``reason``, ``since``
-                and ``until`` (aware): see :class:`~relaybox_hooks.dispatch.letters.Criteria`.
+                and ``until`` (aware): see :class:`~relaybox_hooks.dead_letters.Criteria`.
 
         Raises:
             ConfigError: a moment without a time zone.
@@ -60,7 +60,7 @@ class Records(Registry[CustomT_contra]):
             criteria: ``event_id``, ``webhook_id``, ``event`` (its name), ``status``
                 (``"pending"``, ``"delivered"`` or ``"dead"``), ``since`` and ``until`` (emitted
                 then; aware), ``before`` (an entry to read on from), ``limit`` (100): see
-                :class:`~relaybox_hooks.dispatch.archive.LogCriteria`.
+                :class:`~relaybox_hooks.durable.delivery_log.LogCriteria`.
 
         Raises:
             ConfigError: there is no journal, or a moment without a time zone.

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Unpack
 
 from aiohttp import ClientSession
 
-from relaybox_hooks.dispatch.intake import Intake
-from relaybox_hooks.dispatch.local import OnceLane, SubscriberLane
-from relaybox_hooks.dispatch.remote import WebhookLane
-from relaybox_hooks.dispatch.settings import Settings, resolve
-from relaybox_hooks.dispatch.signatures import CustomT_contra, OnCall
+from relaybox_hooks.dispatch.emitter import Intake
+from relaybox_hooks.dispatch.typed_calls import CustomT_contra, OnCall
 from relaybox_hooks.errors import ConfigError, HooksClosedError, UnknownTargetError
 from relaybox_hooks.events import EventName, EventPattern
-from relaybox_hooks.targets.policies import moment
+from relaybox_hooks.lanes.subscriber_lane import OnceLane, SubscriberLane
+from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.targets.routing import Router
+from relaybox_hooks.targets.settings import Settings, resolve
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.validation import to_utc
 
 
 class Registry(Intake[CustomT_contra]):
@@ -263,7 +263,7 @@ class Registry(Intake[CustomT_contra]):
         lane = self._lane_of(webhook_id)
         old_key = None
         if at is not None:
-            at = moment("at", at)
+            at = to_utc("at", at)
             # Before start() there may be no clock yet; the one to come keeps this time too.
             now = self.clock.time() if hasattr(self, "clock") else time.time()
             old_key = lane.webhook.key_at(now)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from relaybox_hooks.dispatch.clock import sleep
-from relaybox_hooks.dispatch.delivery import INTERRUPTED, TIMED_OUT
-from relaybox_hooks.dispatch.hub import RemoteHub
-from relaybox_hooks.dispatch.letters import DeadLetter, Letters
-from relaybox_hooks.dispatch.remote import WebhookLane
-from relaybox_hooks.dispatch.retry import Outcome, Verdict
+from relaybox_hooks.clock import sleep
+from relaybox_hooks.dead_letters import DeadLetter, DeadLetterStore
+from relaybox_hooks.lanes.runtime import RemoteHub
+from relaybox_hooks.lanes.webhook_lane import WebhookLane
+from relaybox_hooks.outcome import Outcome, Verdict
+from relaybox_hooks.transport.endpoint import INTERRUPTED, TIMED_OUT
 
 
 class ReplayReport(NamedTuple):
@@ -32,7 +32,7 @@ class ReplayReport(NamedTuple):
 
 async def replay(
     letters: Iterable[DeadLetter],
-    kept: Letters,
+    kept: DeadLetterStore,
     lanes: Mapping[str, WebhookLane],
     hub: RemoteHub,
     spacing: float,

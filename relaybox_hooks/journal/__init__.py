@@ -1,7 +1,7 @@
-"""Where deliveries are kept so that a crash loses none: the protocol, in memory, SQLite."""
+"""Where deliveries are kept so that a crash loses none: the protocols, and SQLite."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from relaybox_hooks.journal.errors import (
     JournalClosedError,
@@ -28,8 +28,7 @@ from relaybox_hooks.journal.protocol import (
 )
 
 if TYPE_CHECKING:
-    from relaybox_hooks.journal.memory import MemoryJournal
-    from relaybox_hooks.journal.sqlite import SQLiteJournal
+    from relaybox_hooks.journal.sqlite.journal import SQLiteJournal
 
 __all__ = [
     "AttemptResult",
@@ -48,27 +47,23 @@ __all__ = [
     "JournalReadOnlyError",
     "JournalVersionError",
     "KnownWebhook",
-    "MemoryJournal",
     "SQLiteJournal",
     "StoredDelivery",
     "StoredOutcome",
     "Targets",
 ]
 
-_MODULES: Final = {"MemoryJournal": "memory", "SQLiteJournal": "sqlite"}
-
 
 def __getattr__(name: str) -> object:
-    """Import an implementation when it is first asked for: one of them needs an extra.
+    """Import ``SQLiteJournal`` when it is first asked for: it needs an extra.
 
     Raises:
         JournalDependencyError: the extra is not installed.
     """
-    module = _MODULES.get(name)
-    if module is None:
+    if name != "SQLiteJournal":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        found = getattr(import_module(f"{__name__}.{module}"), name)
+        found = import_module(f"{__name__}.sqlite.journal").SQLiteJournal
     except ModuleNotFoundError as error:
         if error.name != "apsw":
             raise

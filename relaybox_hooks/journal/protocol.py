@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.journal.errors import JournalError
-from relaybox_hooks.targets.policies import Overflow
+from relaybox_hooks.validation import Overflow
 from relaybox_hooks.wire.envelope import Envelope
 
 #: What has become of a delivery.
@@ -301,12 +301,12 @@ class Journal(Protocol):
         """Every webhook the journal knows: appended to, touched, or with a state."""
 
 
-def encodable(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """``text`` with what UTF-8 cannot carry escaped: an error's message may hold anything."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def refuse_unencodable(targets: Targets) -> None:
+def check_order_keys(targets: Targets) -> None:
     """Refuse a key that cannot be stored, before it fails a transaction that others share.
 
     Raises:

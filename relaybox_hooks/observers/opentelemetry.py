@@ -8,14 +8,14 @@ from typing import Final
 from yarl import URL
 
 from relaybox_hooks._version import __version__
-from relaybox_hooks.dispatch.letters import DeadLetter
-from relaybox_hooks.dispatch.observe import Attempt, Observer
-from relaybox_hooks.dispatch.retry import Verdict
-from relaybox_hooks.dispatch.stats import CloseReport, Receipt
+from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.errors import MissingExtraError
 from relaybox_hooks.events import Event
-from relaybox_hooks.targets.policies import count
+from relaybox_hooks.observer import Attempt, Observer
+from relaybox_hooks.outcome import Verdict
+from relaybox_hooks.stats import CloseReport, Receipt
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.validation import check_int
 
 try:
     from opentelemetry.context import Context, attach, detach
@@ -103,7 +103,7 @@ class OpenTelemetryObserver(Observer):
         self, *, tracer_provider: TracerProvider | None = None, limit: int = 10_000
     ) -> None:
         self._tracer = get_tracer("relaybox_hooks", __version__, tracer_provider)
-        self._limit = count("limit", limit)
+        self._limit = check_int("limit", limit)
         self._emissions: dict[str, _Emission] = {}
         # A worker makes one attempt, or handles one event, at a time in a context of its own:
         # what is under way there needs no other place, and cannot outlive it.

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from relaybox_hooks.dispatch.breaker import CLOSED, HALF_OPEN, OPEN
-from relaybox_hooks.dispatch.observe import Observer
-from relaybox_hooks.dispatch.stats import TargetStats
 from relaybox_hooks.errors import ConfigError, MissingExtraError
-from relaybox_hooks.observers.counting import Counts, Snapshot, Watch
+from relaybox_hooks.observer import Observer
+from relaybox_hooks.observers.prometheus_counts import Counts, Snapshot, Watch
+from relaybox_hooks.stats import TargetStats
+from relaybox_hooks.targets.policies import CLOSED, HALF_OPEN, OPEN
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry

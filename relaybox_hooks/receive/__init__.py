@@ -4,7 +4,7 @@ Front ends are imported by their own names, since each needs its framework:
 ``relaybox_hooks.receive.aiohttp``, ``.asgi`` and ``.fastapi``.
 """
 
-from relaybox_hooks.receive.handled import HandledEvents
+from relaybox_hooks.receive.idempotency import HandledEvents
 from relaybox_hooks.receive.verifier import (
     ReceivedEvent,
     WebhookVerifier,

@@ -18,7 +18,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from relaybox_hooks.errors import MalformedBodyError
-from relaybox_hooks.receive.gate import MAX_BODY, Gate, RefusedError, not_verified, webhook_paths
+from relaybox_hooks.receive.guard import (
+    MAX_BODY,
+    RefusedError,
+    RequestGuard,
+    not_verified,
+    webhook_paths,
+)
 from relaybox_hooks.receive.verifier import ReceivedEvent, WebhookVerifier
 
 #: What is called with a request and its event; returning nothing answers 204.
@@ -35,7 +41,7 @@ def webhook_handler(
     """Make a handler of a function of the request and its event; ``return`` answers 204.
 
     A request that is not to be trusted is answered for it
-    (:mod:`relaybox_hooks.receive.gate` has the statuses).
+    (:mod:`relaybox_hooks.receive.guard` has the statuses).
 
     Args:
         verifier: whose requests pass.
@@ -45,7 +51,7 @@ def webhook_handler(
     Raises:
         ConfigError: ``max_body`` cannot work.
     """
-    gate = Gate(verifier, max_body)
+    gate = RequestGuard(verifier, max_body)
 
     def decorate(function: EventHandler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -79,7 +85,7 @@ def webhook_middleware(
     Raises:
         ConfigError: no path, or an option that cannot work.
     """
-    gate = Gate(verifier, max_body)
+    gate = RequestGuard(verifier, max_body)
     verified = webhook_paths(paths)
 
     @web.middleware
@@ -103,7 +109,7 @@ def received_event(request: web.Request) -> ReceivedEvent:
         raise not_verified(request.path) from None
 
 
-async def _pass(gate: Gate, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _pass(gate: RequestGuard, request: web.Request, handler: Handler) -> web.StreamResponse:
     """Call ``handler`` with the verified request, or answer it."""
     # The clone has the bound, and keeps the body that it reads for the handler.
     bounded = request.clone(client_max_size=gate.max_body)
@@ -116,7 +122,7 @@ async def _pass(gate: Gate, request: web.Request, handler: Handler) -> web.Strea
     return await handler(bounded)
 
 
-async def _read(gate: Gate, request: web.Request) -> bytes:
+async def _read(gate: RequestGuard, request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:

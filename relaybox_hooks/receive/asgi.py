@@ -16,7 +16,13 @@ from typing import Any, Final, TypeAlias
 
 from multidict import CIMultiDict
 
-from relaybox_hooks.receive.gate import MAX_BODY, Gate, RefusedError, not_verified, webhook_paths
+from relaybox_hooks.receive.guard import (
+    MAX_BODY,
+    RefusedError,
+    RequestGuard,
+    not_verified,
+    webhook_paths,
+)
 from relaybox_hooks.receive.verifier import ReceivedEvent, WebhookVerifier
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -32,7 +38,7 @@ EVENT: Final = "relaybox_hooks.event"
 class WebhookMiddleware:
     """Verifies the requests to some paths before the application sees them.
 
-    A request that is not to be trusted is answered here (:mod:`relaybox_hooks.receive.gate` has
+    A request that is not to be trusted is answered here (:mod:`relaybox_hooks.receive.guard` has
     the statuses) and never reaches the application. Of the others the application gets the
     event from :func:`received_event`, and the body as if nobody had read it yet. Other paths,
     websockets and the lifespan pass untouched.
@@ -53,7 +59,7 @@ class WebhookMiddleware:
         self, app: ASGIApp, verifier: WebhookVerifier, *paths: str, max_body: int = MAX_BODY
     ) -> None:
         self._app = app
-        self._gate = Gate(verifier, max_body)
+        self._guard = RequestGuard(verifier, max_body)
         self._paths = webhook_paths(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,13 +70,13 @@ class WebhookMiddleware:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         )
         try:
-            self._gate.check_head(scope["method"], _length(headers))
+            self._guard.check_head(scope["method"], _length(headers))
             body = await self._read(receive)
             if body is None:
                 return
             # The scope is not copied, for what the router adds to it is read outside of here
             # (the route that a trace or a metric is named after).
-            scope[EVENT] = await self._gate.verify(headers, body)
+            scope[EVENT] = await self._guard.verify(headers, body)
         except RefusedError as refused:
             refused.log()
             await _answer(refused, send)
@@ -86,7 +92,7 @@ class WebhookMiddleware:
             if message["type"] == "http.disconnect":
                 return None
             chunk = message.get("body", b"")
-            self._gate.check_length(len(body) + len(chunk))
+            self._guard.check_length(len(body) + len(chunk))
             body += chunk
             more = message.get("more_body", False)
         return bytes(body)

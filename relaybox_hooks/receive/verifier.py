@@ -20,17 +20,17 @@ from relaybox_hooks.errors import (
     TimestampError,
 )
 from relaybox_hooks.events import Event
-from relaybox_hooks.receive.replay import Attempt, ReplayMemory
+from relaybox_hooks.receive.replay_protection import Attempt, ReplayMemory
 from relaybox_hooks.session import NO_SESSION, Session
 from relaybox_hooks.wire.envelope import parse_timestamp
-from relaybox_hooks.wire.javascript import JSONText, canonicalize_parsed, parse
+from relaybox_hooks.wire.json_parsing import JSONText, canonicalize_parsed, parse
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from relaybox_hooks.wire.standard import (
+from relaybox_hooks.wire.standard_webhooks import (
     STANDARD_ID_HEADER,
     STANDARD_SIGNATURE_HEADER,
     STANDARD_TIMESTAMP_HEADER,
     StandardSecret,
-    listed,
+    check_secrets,
     matching_secret,
     signed_content,
 )
@@ -177,7 +177,7 @@ class WebhookVerifier:
         if tolerance is not None and not 0 < tolerance < math.inf:
             raise ConfigError("tolerance", tolerance, "pass positive seconds, or None to not check")
         self._keys = tuple(map(SigningKey, signing_keys))
-        secrets = () if standard_webhooks is None else listed(standard_webhooks)
+        secrets = () if standard_webhooks is None else check_secrets(standard_webhooks)
         self._secrets = tuple(map(StandardSecret, secrets))
         self._tolerance = tolerance
         self._clock = clock

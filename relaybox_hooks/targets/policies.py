@@ -4,74 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from relaybox_hooks.errors import ConfigError
-
-#: What a full lane does with one more event.
-Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "raise"]
-
-OVERFLOWS: Final[tuple[Overflow, ...]] = ("wait", "drop_oldest", "drop_newest", "raise")
+from relaybox_hooks.validation import check_int, to_seconds
 
 #: Statuses that say "later": RFC 9110 §15.5.9 and RFC 8470 (408, 425), RFC 6585 (429), and the
 #: server errors that a restart or a deployment causes. RelayBox retries 429 and up of these.
 RETRY_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-def seconds(
-    option: str, value: float | timedelta | None, *, zero: bool = False, none: bool = False
-) -> float:
-    """``value`` as seconds; ``inf`` for ``None`` where ``none`` allows it.
+#: Where a webhook's breaker stands.
+BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
 
-    Raises:
-        ConfigError: not a duration, negative, or zero where ``zero`` does not allow it.
-    """
-    if value is None and none:
-        return float("inf")
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise ConfigError(option, value, "give seconds or a timedelta")
-    if value < 0 or (value == 0 and not zero):
-        raise ConfigError(option, value, f"must be {'at least' if zero else 'more than'} 0 seconds")
-    return float(value)
-
-
-def count(option: str, value: int, *, least: int = 1) -> int:
-    """``value`` if it is a whole number of at least ``least``.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(option, value, f"give a whole number of at least {least}")
-    return value
-
-
-def moment(option: str, value: datetime) -> datetime:
-    """``value`` in UTC.
-
-    Raises:
-        ConfigError: it is no moment: no datetime, or without a time zone.
-    """
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise ConfigError(option, value, "give a datetime with a time zone: datetime.now(UTC)")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ConfigError(option, value, "in UTC its year is not one of 1 to 9999") from None
-
-
-def overflow_policy(option: str, value: Overflow) -> Overflow:
-    """``value`` if it names a policy.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    if value not in OVERFLOWS:
-        raise ConfigError(option, value, f"choose one of {', '.join(map(repr, OVERFLOWS))}")
-    return value
+CLOSED: Final = "closed"
+OPEN: Final = "open"
+HALF_OPEN: Final = "half-open"
 
 
 def _set(policy: Any, **values: object) -> None:
@@ -92,9 +41,9 @@ class Timeouts:
     connect: float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        _set(self, total=seconds("Timeouts.total", self.total))
+        _set(self, total=to_seconds("Timeouts.total", self.total))
         if self.connect is not None:
-            _set(self, connect=seconds("Timeouts.connect", self.connect))
+            _set(self, connect=to_seconds("Timeouts.connect", self.connect))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +71,11 @@ class RetryPolicy:
     statuses: frozenset[int] | Iterable[int] = RETRY_STATUSES
 
     def __post_init__(self) -> None:
-        count("RetryPolicy.attempts", self.attempts)
+        check_int("RetryPolicy.attempts", self.attempts)
         _set(
             self,
-            initial=seconds("RetryPolicy.initial", self.initial, zero=True),
-            maximum=seconds("RetryPolicy.maximum", self.maximum, zero=True),
+            initial=to_seconds("RetryPolicy.initial", self.initial, zero=True),
+            maximum=to_seconds("RetryPolicy.maximum", self.maximum, zero=True),
             statuses=frozenset(self.statuses),
         )
         if not isinstance(self.factor, int | float) or not 1 <= self.factor < float("inf"):
@@ -154,8 +103,8 @@ class RetryPolicy:
         """
         if attempts >= self.attempts:
             return None
-        initial = seconds("initial", self.initial, zero=True)
-        maximum = seconds("maximum", self.maximum, zero=True)
+        initial = to_seconds("initial", self.initial, zero=True)
+        maximum = to_seconds("maximum", self.maximum, zero=True)
         try:
             ceiling = min(maximum, initial * self.factor ** (attempts - 1))
         except OverflowError:  # a large factor, hundreds of attempts
@@ -186,9 +135,9 @@ class BreakerPolicy:
     maximum: float | timedelta = 60.0
 
     def __post_init__(self) -> None:
-        count("BreakerPolicy.failures", self.failures)
-        cooldown = seconds("BreakerPolicy.cooldown", self.cooldown)
-        maximum = seconds("BreakerPolicy.maximum", self.maximum)
+        check_int("BreakerPolicy.failures", self.failures)
+        cooldown = to_seconds("BreakerPolicy.cooldown", self.cooldown)
+        maximum = to_seconds("BreakerPolicy.maximum", self.maximum)
         _set(self, cooldown=cooldown, maximum=maximum)
         if maximum < cooldown:
             raise ConfigError(
@@ -215,6 +164,6 @@ class RetentionPolicy:
 
     def __post_init__(self) -> None:
         for option in ("delivered", "dead", "unregistered"):
-            value = seconds(f"RetentionPolicy.{option}", getattr(self, option), zero=True)
+            value = to_seconds(f"RetentionPolicy.{option}", getattr(self, option), zero=True)
             _set(self, **{option: value})
-        count("RetentionPolicy.count", self.count, least=0)
+        check_int("RetentionPolicy.count", self.count, least=0)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypedDict
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
-from relaybox_hooks.targets.policies import Overflow, count, overflow_policy
+from relaybox_hooks.validation import Overflow, check_int, check_overflow
 
 Handler: TypeAlias = Callable[[Event[Any]], Awaitable[object] | object]
 
@@ -56,11 +56,11 @@ class Subscriber:
             object.__setattr__(self, "name", _name_of(self.function))
         if self.in_thread and _is_async(self.function):
             raise ConfigError("in_thread", self.in_thread, "an async function runs on the loop")
-        count("concurrency", self.concurrency)
+        check_int("concurrency", self.concurrency)
         if self.queue_size is not None:
-            count("queue_size", self.queue_size)
+            check_int("queue_size", self.queue_size)
         if self.overflow is not None:
-            overflow_policy("overflow", self.overflow)
+            check_overflow("overflow", self.overflow)
 
 
 def _name_of(function: Any) -> str:

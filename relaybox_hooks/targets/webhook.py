@@ -7,29 +7,28 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
 
 from yarl import URL
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
-from relaybox_hooks.targets.policies import (
-    BreakerPolicy,
+from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.validation import (
     Overflow,
-    RetryPolicy,
-    Timeouts,
-    count,
-    moment,
-    overflow_policy,
-    seconds,
+    check_int,
+    check_kind,
+    check_overflow,
+    to_seconds,
+    to_utc,
 )
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from relaybox_hooks.wire.standard import (
+from relaybox_hooks.wire.standard_webhooks import (
     STANDARD_ID_HEADER,
     STANDARD_SIGNATURE_HEADER,
     STANDARD_TIMESTAMP_HEADER,
-    listed,
+    check_secrets,
 )
 
 #: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
@@ -131,7 +130,7 @@ class Webhook:
         if self.previous_key is not None or self.rotate_at is not None:
             set_(self, "rotate_at", _checked_rotation(self.previous_key, self.rotate_at))
         if self.standard_webhooks is not None:
-            set_(self, "standard_webhooks", listed(self.standard_webhooks))
+            set_(self, "standard_webhooks", check_secrets(self.standard_webhooks))
         set_(self, "events", _checked_events(self.events))
         reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
         headers = checked_headers("Webhook.headers", self.headers, reserved)
@@ -151,13 +150,13 @@ class Webhook:
     def _check_policies(self) -> None:
         for option in ("concurrency", "queue_size"):
             if getattr(self, option) is not None:
-                count(f"Webhook.{option}", getattr(self, option))
+                check_int(f"Webhook.{option}", getattr(self, option))
         if self.overflow is not None:
-            overflow_policy("Webhook.overflow", self.overflow)
+            check_overflow("Webhook.overflow", self.overflow)
         if self.order_by is not None:
             check_order_by("Webhook.order_by", self.order_by)
         if self.max_age is not None:
-            object.__setattr__(self, "max_age", seconds("Webhook.max_age", self.max_age))
+            object.__setattr__(self, "max_age", to_seconds("Webhook.max_age", self.max_age))
         check_kind("Webhook.retry", self.retry, RetryPolicy)
         check_kind("Webhook.timeouts", self.timeouts, Timeouts)
         if self.breaker != "default":
@@ -187,12 +186,6 @@ def check_order_by(option: str, value: OrderBy) -> None:
     """Raise ConfigError unless ``value`` is a way to order deliveries."""
     if value not in ("connection", "room", "none") and not callable(value):
         raise ConfigError(option, value, "choose 'connection', 'room', 'none' or a function")
-
-
-def check_kind(option: str, value: Any, kind: type) -> None:
-    """Raise ConfigError unless ``value`` is ``None`` or a ``kind``."""
-    if value is not None and not isinstance(value, kind):
-        raise ConfigError(option, value, f"give a {kind.__name__} or None")
 
 
 def _check_url(url: str) -> None:
@@ -238,7 +231,7 @@ def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> d
         raise ConfigError(
             "Webhook.rotate_at", rotate_at, "say when signing_key takes over, or leave both out"
         )
-    return moment("Webhook.rotate_at", rotate_at)
+    return to_utc("Webhook.rotate_at", rotate_at)
 
 
 def checked_headers(

@@ -17,6 +17,7 @@ from relaybox_hooks.testing.faults import (
     ResetAfterRead,
     ResetBeforeRead,
 )
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.testing.receiver import Acceptance, FaultReceiver
 from relaybox_hooks.testing.recorder import RecordedEvent, Recording, record
 from relaybox_hooks.testing.request import ReceivedRequest
@@ -37,6 +38,7 @@ __all__ = [
     "Hang",
     "Hold",
     "Late",
+    "MemoryJournal",
     "ReceivedRequest",
     "RecordedEvent",
     "Recording",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relaybox_hooks.dispatch.hooks import Hooks
+from relaybox_hooks.hooks import Hooks
 from relaybox_hooks.testing.clock import VirtualClock
 from relaybox_hooks.testing.receiver import FaultReceiver
 from relaybox_hooks.testing.recorder import Recording, record

@@ -9,12 +9,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relaybox_hooks.dispatch.hooks import Hooks
-from relaybox_hooks.dispatch.local import SubscriberLane
-from relaybox_hooks.dispatch.stats import NOBODY, Receipt
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.events import Event
+from relaybox_hooks.hooks import Hooks
+from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.session import NO_SESSION, Session, SessionLike
+from relaybox_hooks.stats import NOBODY, Receipt
 
 #: Seconds that what a test waits for may take. Long, for it is a failing test that takes them.
 _PATIENCE: Final = 10.0

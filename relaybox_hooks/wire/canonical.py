@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 
 from relaybox_hooks.errors import PayloadError
-from relaybox_hooks.wire.refusal import MAX_INTEGER, OPTIONS, refusal
+from relaybox_hooks.wire.payload_errors import MAX_INTEGER, OPTIONS, payload_error
 
 #: Leaves that orjson writes exactly; subclasses of them are not among the exact types.
 _LEAVES: Final = frozenset({str, int, bool, NoneType})
@@ -52,7 +52,7 @@ def canonicalize(value: object, path: str) -> bytes:
         exact = plain and not _has_astral_key(value)
         return text if exact else _exact(orjson.loads(text))
     except (TypeError, ValueError) as error:
-        raise refusal(value, path, error) from None
+        raise payload_error(value, path, error) from None
     except RecursionError:
         raise PayloadError(
             path, "nested too deeply for what is left of the caller's stack: flatten it"

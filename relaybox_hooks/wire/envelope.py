@@ -18,7 +18,7 @@ from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.events import Event
 from relaybox_hooks.session import Session
 from relaybox_hooks.wire.canonical import canonicalize
-from relaybox_hooks.wire.javascript import parse
+from relaybox_hooks.wire.json_parsing import parse
 
 _END: Final = '"}'
 #: Characters of every timestamp: ``2024-10-22T13:15:08.913Z``.

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.children import Child
 from benchmarks.harness import RESULTS, ROOT, Result, Table, Target, machine, percentile, run_loop
-from benchmarks.sink import now
+from benchmarks.servers.sink import now
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -27,7 +27,7 @@ _CONFIGURATIONS: Final = ("50 healthy", "47 and 3 sick", "47 and 3 sick, no brea
 _PARENT: Final = """
 import signal
 from benchmarks.children import Child
-with Child("benchmarks.sink") as sink:
+with Child("benchmarks.servers.sink") as sink:
     print(sink.pid, flush=True)
     signal.pause()
 """
@@ -164,7 +164,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 def test_sink_answers_and_notes_when_each_request_was_sent_and_received() -> None:
     """A body without ``at`` counts as sent at 0; what was taken is forgotten."""
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         connection = http.client.HTTPConnection("127.0.0.1", sink.port)
         before = now()
         for body in (b'{"data":{"at":123}}', b"{}"):
@@ -182,7 +182,7 @@ def test_sink_answers_and_notes_when_each_request_was_sent_and_received() -> Non
 
 def test_sink_reads_requests_in_pieces_and_several_at_once() -> None:
     request = b'POST /x HTTP/1.1\r\ncontent-length: 8\r\n\r\n{"at":7}'
-    with Child("benchmarks.sink") as sink:
+    with Child("benchmarks.servers.sink") as sink:
         with socket.create_connection(("127.0.0.1", sink.port)) as client:
             client.sendall(request[:50])
             client.sendall(request[50:] + request + request[:20])
@@ -193,10 +193,10 @@ def test_sink_reads_requests_in_pieces_and_several_at_once() -> None:
         assert sink.take()["/x"]["sent"] == [7, 7, 7]
 
 
-@pytest.mark.parametrize("module", ["benchmarks.sink", "benchmarks.sick"])
+@pytest.mark.parametrize("module", ["benchmarks.servers.sink", "benchmarks.servers.sick"])
 def test_a_child_ends_with_its_parent(module: str) -> None:
     """However the parent goes: here it is killed and can tidy up nothing."""
-    script = _PARENT.replace("benchmarks.sink", module)
+    script = _PARENT.replace("benchmarks.servers.sink", module)
     with subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE
     ) as parent:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relaybox_hooks import Session, WebhookVerifier
-from relaybox_hooks.journal import MemoryJournal, SQLiteJournal, StoredOutcome
+from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
 from relaybox_hooks.testing import Answer, FaultReceiver
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 if TYPE_CHECKING:

@@ -12,15 +12,10 @@ import pytest
 from relaybox_hooks import EgressPolicy, Hooks, Session, Timeouts, Webhook
 from relaybox_hooks.cli.resend import send_again
 from relaybox_hooks.config import Configuration
-from relaybox_hooks.dispatch.retry import Outcome
-from relaybox_hooks.journal import (
-    Journal,
-    MemoryJournal,
-    SQLiteJournal,
-    StoredDelivery,
-    StoredOutcome,
-)
+from relaybox_hooks.journal import Journal, SQLiteJournal, StoredDelivery, StoredOutcome
+from relaybox_hooks.outcome import Outcome
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import apsw
 from crash_child import say
 
-from relaybox_hooks.journal.store import Append, Store
+from relaybox_hooks.journal.sqlite.rows import Append, Store
 
 Point: TypeAlias = Literal["written", "committed", "deleted", "forgotten", "write"]
 

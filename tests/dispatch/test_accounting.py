@@ -95,7 +95,7 @@ POLICIES: Final[tuple[dict[str, Any], ...]] = (
 Fate = tuple[str, str]  # a webhook's id and an event's
 
 
-class Ledger(Observer):
+class JournalState(Observer):
     """What was handed out, and what the dispatcher said became of it."""
 
     def __init__(self) -> None:
@@ -175,7 +175,9 @@ def unbalanced(stats: Stats) -> list[str]:
 class Server:
     """A realtime server that emits, while its webhooks come and go."""
 
-    def __init__(self, hooks: Hooks, ledger: Ledger, receiver: FaultReceiver, seed: int) -> None:
+    def __init__(
+        self, hooks: Hooks, ledger: JournalState, receiver: FaultReceiver, seed: int
+    ) -> None:
         self.hooks = hooks
         self.ledger = ledger
         self.receiver = receiver
@@ -267,9 +269,9 @@ class Server:
                 self.emitted -= 1
 
 
-async def run(seed: int, events: int) -> tuple[Ledger, FaultReceiver, Stats, CloseReport]:
+async def run(seed: int, events: int) -> tuple[JournalState, FaultReceiver, Stats, CloseReport]:
     """Emit ``events`` events through every fault, and close before all of them are settled."""
-    ledger = Ledger()
+    ledger = JournalState()
     receiver = FaultReceiver(FaultScript.random(seed, WEIGHTS))
     hooks = Hooks(
         queue_size=40,
@@ -329,7 +331,7 @@ async def test_every_delivery_is_accounted_for(seed: int, events: int) -> None:
     agree_with_the_receiver(ledger, receiver)
 
 
-def agree_with_the_receiver(ledger: Ledger, receiver: FaultReceiver) -> None:
+def agree_with_the_receiver(ledger: JournalState, receiver: FaultReceiver) -> None:
     """Compare what was sent and answered with what the dispatcher counted, event by event.
 
     A whole 2xx is a delivery, unless the attempt had timed out, or the close cut it short, in

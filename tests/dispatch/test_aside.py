@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relaybox_hooks.dispatch.aside import Aside
-from relaybox_hooks.dispatch.clock import Clock
+from relaybox_hooks.clock import Clock
+from relaybox_hooks.durable.parked_keys import ParkedKeys
 from relaybox_hooks.testing import VirtualClock
 
 NEVER = float("inf")
@@ -18,7 +18,7 @@ class Lane:
         self.time = VirtualClock()
         self.clock: Clock = self.time
         self.woken = 0
-        self.aside = Aside(self, self.wake)
+        self.aside = ParkedKeys(self, self.wake)
 
     def wake(self) -> None:
         self.woken += 1

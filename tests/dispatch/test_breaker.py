@@ -11,7 +11,8 @@ from relaybox_hooks import (
     BreakerPolicy,
     ConfigError,
 )
-from relaybox_hooks.dispatch.breaker import CLOSED, HALF_OPEN, OPEN, Breaker, BreakerState
+from relaybox_hooks.lanes.breaker import Breaker
+from relaybox_hooks.targets.policies import CLOSED, HALF_OPEN, OPEN, BreakerState
 
 POLICY = BreakerPolicy(failures=3, cooldown=5, maximum=15)
 

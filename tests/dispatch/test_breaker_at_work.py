@@ -12,8 +12,7 @@ from relaybox_hooks import (
     RetryPolicy,
     Webhook,
 )
-from relaybox_hooks.dispatch.breaker import CLOSED, HALF_OPEN, OPEN, BreakerState
-from relaybox_hooks.dispatch.delivery import open_session
+from relaybox_hooks.targets.policies import CLOSED, HALF_OPEN, OPEN, BreakerState
 from relaybox_hooks.testing import (
     Answer,
     Fault,
@@ -23,6 +22,7 @@ from relaybox_hooks.testing import (
     ResetAfterRead,
 )
 from relaybox_hooks.testing.clock import VirtualClock
+from relaybox_hooks.transport.endpoint import open_session
 
 POLICY = BreakerPolicy(failures=3, cooldown=5, maximum=15)
 STEADY = RetryPolicy(attempts=50, initial=1, factor=1, jitter=0)

@@ -21,7 +21,7 @@ from relaybox_hooks import (
     ConfigError,
     RetryPolicy,
 )
-from relaybox_hooks.dispatch.letters import Morgue
+from relaybox_hooks.dead_letters import MemoryDeadLetters
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
@@ -166,7 +166,7 @@ async def test_memory_is_bounded_and_what_it_costs_is_counted(
         ids = [await emit(hooks) for _ in range(5)]
         await soon(hooks.join())
         assert [letter.event_id for letter in await hooks.dead_letters()] == ids[5 - kept :]
-        assert isinstance(hooks.letters, Morgue)
+        assert isinstance(hooks.letters, MemoryDeadLetters)
         assert hooks.letters.evicted == 5 - kept
         assert hooks.stats().failed == len(watch.letters) == 5
 

@@ -21,7 +21,7 @@ from relaybox_hooks import (
     RetryPolicy,
     Timeouts,
 )
-from relaybox_hooks.dispatch import closing
+from relaybox_hooks.dispatch import shutdown as closing
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 

@@ -14,7 +14,7 @@ from support_retry import KEY, assert_consistent
 
 from relaybox_hooks import BreakerPolicy, DeadLetter, Hooks, Observer, RetryPolicy, Webhook
 from relaybox_hooks.events import RoomPublishData
-from relaybox_hooks.journal import Journal, MemoryJournal, SQLiteJournal
+from relaybox_hooks.journal import Journal, SQLiteJournal
 from relaybox_hooks.testing import (
     Answer,
     FaultReceiver,
@@ -22,6 +22,7 @@ from relaybox_hooks.testing import (
     ReceivedRequest,
     ResetAfterRead,
 )
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 EVENTS = 600
 EMITTERS = 12

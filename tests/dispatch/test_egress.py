@@ -21,8 +21,8 @@ from aiohttp.test_utils import RawTestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relaybox_hooks.dispatch.egress import EgressPolicy, make_connector, refusal_of
 from relaybox_hooks.errors import EGRESS_ERRNO, ConfigError, EgressError
+from relaybox_hooks.transport.egress import EgressPolicy, blocked_by, make_connector
 
 #: A line: the verdicts of DEFAULT and of PUBLIC_ONLY, "-" or the first word of the rule that
 #: refuses, and addresses that meet them, the first and last of a range and their neighbours too.
@@ -96,7 +96,10 @@ CASES = [
 
 @pytest.mark.parametrize(("address", "default", "public"), CASES)
 def test_verdict_on_an_address(address: str, default: str, public: str) -> None:
-    rules = EgressPolicy.DEFAULT.refusal(address), EgressPolicy.PUBLIC_ONLY.refusal(address)
+    rules = (
+        EgressPolicy.DEFAULT.blocking_rule(address),
+        EgressPolicy.PUBLIC_ONLY.blocking_rule(address),
+    )
     assert [rule.split()[0] if rule else "-" for rule in rules] == [default, public]
 
 
@@ -106,16 +109,16 @@ def test_an_embedded_address_is_judged_like_the_address_itself(address: IPv4Addr
     ipv4, number = str(address), int(address)
     six_to_four = str(IPv6Address((0x2002 << 112) | (number << 80)))
     for policy in (public, default):
-        rule = policy.refusal(ipv4)
-        assert policy.refusal(f"::ffff:{ipv4}") == rule
+        rule = policy.blocking_rule(ipv4)
+        assert policy.blocking_rule(f"::ffff:{ipv4}") == rule
         for form in (f"64:ff9b::{ipv4}", six_to_four):
-            assert (policy.refusal(form) is None) is (rule is None)
-            assert (policy.refusal(form) or "").startswith(rule or "")
+            assert (policy.blocking_rule(form) is None) is (rule is None)
+            assert (policy.blocking_rule(form) or "").startswith(rule or "")
 
 
 def test_a_rule_reads_as_network_name_and_what_it_was_found_in() -> None:
-    assert EgressPolicy.DEFAULT.refusal("169.254.1.1") == "169.254.0.0/16 link-local"
-    rule = EgressPolicy.PUBLIC_ONLY.refusal("64:ff9b::a00:1")
+    assert EgressPolicy.DEFAULT.blocking_rule("169.254.1.1") == "169.254.0.0/16 link-local"
+    rule = EgressPolicy.PUBLIC_ONLY.blocking_rule("64:ff9b::a00:1")
     assert rule == "10.0.0.0/8 private-use, NAT64 10.0.0.1"
 
 
@@ -143,7 +146,7 @@ def test_allow_networks_vouch_for_their_addresses_and_no_tunnel_to_them(
     network: Any, address: str, admitted: bool
 ) -> None:
     policy = EgressPolicy(public_only=True, allow_networks=[network])
-    assert (policy.refusal(address) is None) is admitted
+    assert (policy.blocking_rule(address) is None) is admitted
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ async def post(session: aiohttp.ClientSession, url: str, **options: Any) -> str:
     except aiohttp.InvalidURL:
         return "not an IP address, says aiohttp"
     except aiohttp.ClientConnectorError as exc:
-        return refusal_of(exc) or "unreachable"
+        return blocked_by(exc) or "unreachable"
 
 
 async def post_once(policy: EgressPolicy, url: str, **options: Any) -> str:
@@ -388,10 +391,10 @@ async def test_a_request_is_refused_only_if_every_address_is(
 
 
 def test_refusal_of_reads_plain_errors_too() -> None:
-    assert refusal_of(EgressError("10.0.0.1", "10.0.0.0/8 private-use")) == (
+    assert blocked_by(EgressError("10.0.0.1", "10.0.0.0/8 private-use")) == (
         "egress to 10.0.0.1 refused by rule: 10.0.0.0/8 private-use"
     )
-    assert refusal_of(OSError(EGRESS_ERRNO, "two of them")) == "two of them"
+    assert blocked_by(OSError(EGRESS_ERRNO, "two of them")) == "two of them"
     unreachable = OSError(errno.ECONNREFUSED, "no")
     for other in (OSError("merged"), unreachable, TimeoutError(), ValueError()):
-        assert refusal_of(other) is None
+        assert blocked_by(other) is None

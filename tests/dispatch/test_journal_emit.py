@@ -20,9 +20,10 @@ from relaybox_hooks import (
     Receipt,
     Webhook,
 )
-from relaybox_hooks.journal import JournalFullError, MemoryJournal, SQLiteJournal
-from relaybox_hooks.targets.policies import Overflow
+from relaybox_hooks.journal import JournalFullError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
+from relaybox_hooks.testing.memory_journal import MemoryJournal
+from relaybox_hooks.validation import Overflow
 
 
 async def test_emit_returns_once_the_event_is_stored(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from support_retry import KEY, soon
 
 from relaybox_hooks import Attempt, Hooks, Observer, Webhook
-from relaybox_hooks.journal import MemoryJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 #: Deliveries that are in flight at first, and room for as many.
 ROOM = 2

@@ -25,8 +25,9 @@ from relaybox_hooks import (
     RetryPolicy,
     Webhook,
 )
-from relaybox_hooks.journal import JournalLockedError, MemoryJournal, SQLiteJournal
+from relaybox_hooks.journal import JournalLockedError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 #: Retries at 100, 200, 400 ... seconds, never sooner.
 SLOWLY = RetryPolicy(attempts=6, initial=100, maximum=10_000, jitter=0)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from support_retry import dispatcher, emit, soon, webhook_to
 
-from relaybox_hooks.journal import JournalError, MemoryJournal, StoredDelivery
+from relaybox_hooks.journal import JournalError, StoredDelivery
 from relaybox_hooks.testing import FaultReceiver, VirtualClock
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 
 class Flaky(MemoryJournal):

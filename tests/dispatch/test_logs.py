@@ -9,8 +9,8 @@ import pytest
 from support_retry import Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import BreakerPolicy, RetryPolicy, Timeouts
-from relaybox_hooks.dispatch.logs import LoggingObserver
-from relaybox_hooks.dispatch.observe import Notifier
+from relaybox_hooks.observer import Notifier
+from relaybox_hooks.observers.logging import LoggingObserver
 from relaybox_hooks.testing import Answer, FaultReceiver, Garbage, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 

@@ -21,8 +21,8 @@ from relaybox_hooks import (
     Timeouts,
     Webhook,
 )
-from relaybox_hooks.dispatch import observe
-from relaybox_hooks.dispatch.observe import Notifier
+from relaybox_hooks import observer as observe
+from relaybox_hooks.observer import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 

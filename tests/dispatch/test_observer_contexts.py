@@ -22,7 +22,7 @@ from relaybox_hooks import (
     Stats,
     Webhook,
 )
-from relaybox_hooks.dispatch.observe import Notifier
+from relaybox_hooks.observer import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER
 

@@ -10,9 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relaybox_hooks.dispatch.order import Backlog, Delivery, State, key_function, room_of
 from relaybox_hooks.events import Event
+from relaybox_hooks.lanes.memory_queue import Backlog, Delivery, State
 from relaybox_hooks.session import Session
+from relaybox_hooks.targets.order_key import key_function, room_of
 from relaybox_hooks.wire.envelope import Envelope
 
 ENVELOPE = Envelope("id", "room:join", b"", 0.0)

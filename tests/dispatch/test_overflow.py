@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relaybox_hooks import Hooks, LaneFullError, Observer, Receipt, RetryPolicy, Timeouts, Webhook
-from relaybox_hooks.dispatch.letters import Reason
+from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.events import RoomData
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold, Script
 from relaybox_hooks.testing.clock import VirtualClock

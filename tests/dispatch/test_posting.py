@@ -16,9 +16,9 @@ from aiohttp import (
 from yarl import URL
 
 from relaybox_hooks import EgressPolicy, Hooks, Webhook
-from relaybox_hooks.dispatch import posting
-from relaybox_hooks.dispatch.delivery import open_session
 from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest
+from relaybox_hooks.transport import prebuilt_request as posting
+from relaybox_hooks.transport.endpoint import open_session
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
@@ -65,7 +65,7 @@ async def test_letters_are_taken_with_the_releases_that_were_tried_and_no_other(
     tried = __version__.startswith("3.14.")
     assert posting.fits(__version__, ClientRequest, ClientResponse) == tried
     session = open_session(EgressPolicy.DEFAULT)
-    assert posting.takes_letters(session) == tried
+    assert posting.takes_prebuilt(session) == tried
     await session.close()
 
 
@@ -81,7 +81,7 @@ async def test_another_aiohttp_is_used_as_it_is(
     monkeypatch.setattr(posting, "ClientRequest", Otherwise)
     await delivered(Webhook(receiver.url, ["*"], KEY))
     session = open_session(EgressPolicy.DEFAULT)
-    assert not posting.takes_letters(session)
+    assert not posting.takes_prebuilt(session)
     await session.close()
 
 

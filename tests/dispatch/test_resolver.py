@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from relaybox_hooks import Hooks, RetryPolicy, Timeouts, Webhook
-from relaybox_hooks.dispatch.resolver import SystemResolver
 from relaybox_hooks.testing import FaultReceiver
+from relaybox_hooks.transport.resolver import SystemResolver
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relaybox_hooks.dispatch.retry import (
+from relaybox_hooks.errors import ConfigError
+from relaybox_hooks.outcome import (
     Outcome,
     Verdict,
     next_delay,
     of_status,
     parse_retry_after,
 )
-from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.targets.policies import RETRY_STATUSES, RetryPolicy
 
 NOW = datetime(2024, 10, 22, 13, 15, 8, tzinfo=UTC)

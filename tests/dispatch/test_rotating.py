@@ -29,7 +29,7 @@ SECOND = timedelta(seconds=1)
 SOON = RetryPolicy(initial=0.002, jitter=0)
 
 
-class Gate:
+class RequestGuard:
     """A script that verifies as receivers do, and answers 401 to what it refuses.
 
     Attributes:
@@ -89,7 +89,7 @@ async def delivered(hooks: Hooks[Any], receiver: FaultReceiver) -> str:
 async def test_a_rotation_under_load_has_nothing_refused() -> None:
     """Thousands are pending when the key changes. What was in flight then is the last of the
     old key; every later attempt, retries included, is signed with the new one."""
-    gate = Gate(NEW, OLD)
+    gate = RequestGuard(NEW, OLD)
     async with FaultReceiver(gate) as receiver:
         webhook = webhook_to(
             receiver, signing_key=OLD, order_by="none", queue_size=4000, retry=SOON
@@ -114,7 +114,7 @@ async def test_a_rotation_under_load_has_nothing_refused() -> None:
 
 async def test_a_declared_rotation_under_load_has_nothing_refused(clock: VirtualClock) -> None:
     """Each request's own timestamp tells which key has signed it."""
-    gate = Gate(NEW, OLD, clock=clock)
+    gate = RequestGuard(NEW, OLD, clock=clock)
     async with FaultReceiver(gate) as receiver:
         webhook = webhook_to(
             receiver,
@@ -138,7 +138,7 @@ async def test_a_declared_rotation_under_load_has_nothing_refused(clock: Virtual
 
 async def test_receiver_first_then_sender_then_the_old_key_goes() -> None:
     """The three steps of a rotation between two parties, with events flowing all the time."""
-    gate = Gate(OLD)
+    gate = RequestGuard(OLD)
     async with FaultReceiver(gate) as receiver:
         webhook = webhook_to(receiver, signing_key=OLD, order_by="none", retry=SOON)
         async with Hooks([webhook]) as hooks:
@@ -164,7 +164,7 @@ async def test_receiver_first_then_sender_then_the_old_key_goes() -> None:
 
 async def test_a_receiver_without_the_new_key_refuses() -> None:
     """The tests above can fail: this is what it looks like."""
-    gate = Gate(OLD)
+    gate = RequestGuard(OLD)
     async with (
         FaultReceiver(gate) as receiver,
         Hooks([webhook_to(receiver, signing_key=OLD)], logging=False) as hooks,

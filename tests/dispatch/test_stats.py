@@ -18,7 +18,7 @@ from relaybox_hooks import (
     Stats,
     Webhook,
 )
-from relaybox_hooks.dispatch.stats import TargetStats
+from relaybox_hooks.stats import TargetStats
 from relaybox_hooks.testing import Answer, FaultReceiver, Script
 from relaybox_hooks.testing.clock import VirtualClock
 

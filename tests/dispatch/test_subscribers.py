@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from relaybox_hooks import Event, Hooks, RelayboxHooksError
-from relaybox_hooks.dispatch import closing
+from relaybox_hooks.dispatch import shutdown as closing
 from relaybox_hooks.events import RoomData
 
 ROOM: RoomData = {"roomId": "chat:one"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relaybox_hooks.journal import Journal, MemoryJournal, SQLiteJournal
+from relaybox_hooks.journal import Journal, SQLiteJournal
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 
 @pytest.fixture

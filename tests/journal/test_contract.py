@@ -16,11 +16,11 @@ from relaybox_hooks.journal import (
     JournalClosedError,
     JournalFullError,
     KnownWebhook,
-    MemoryJournal,
     SQLiteJournal,
     StoredDelivery,
     StoredOutcome,
 )
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")

@@ -10,10 +10,11 @@ from threading import Event
 import apsw
 import pytest
 
-from relaybox_hooks.journal import JournalError, SQLiteJournal, StoredOutcome, writer
-from relaybox_hooks.journal.queries import Steps
-from relaybox_hooks.journal.schema import Durability, connect
-from relaybox_hooks.journal.store import Store
+from relaybox_hooks.journal import JournalError, SQLiteJournal, StoredOutcome
+from relaybox_hooks.journal.sqlite import writer_thread as writer
+from relaybox_hooks.journal.sqlite.queries import Steps
+from relaybox_hooks.journal.sqlite.rows import Store
+from relaybox_hooks.journal.sqlite.schema import Durability, connect
 from relaybox_hooks.wire.envelope import Envelope
 
 

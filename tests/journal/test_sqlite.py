@@ -30,7 +30,7 @@ from relaybox_hooks.journal import (
     SQLiteJournal,
     StoredOutcome,
 )
-from relaybox_hooks.journal.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
+from relaybox_hooks.journal.sqlite.schema import APPLICATION_ID, MIGRATIONS, connect, migrate
 from relaybox_hooks.wire.envelope import Envelope
 
 FINE = StoredOutcome(200, None, "")
@@ -189,7 +189,6 @@ def test_a_missing_extra_is_named(path: Path) -> None:
 import sys
 sys.modules["apsw"] = None
 import relaybox_hooks.journal as journal
-journal.MemoryJournal()
 try:
     journal.SQLiteJournal
 except ImportError as error:

@@ -25,12 +25,12 @@ from relaybox_hooks.journal import (
     Journal,
     JournalFullError,
     KnownWebhook,
-    MemoryJournal,
     SQLiteJournal,
     StoredDelivery,
     StoredOutcome,
-    queries,
 )
+from relaybox_hooks.journal.sqlite import queries
+from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")

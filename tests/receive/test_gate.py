@@ -20,9 +20,9 @@ from relaybox_hooks.errors import (
     TimestampError,
     VerificationError,
 )
-from relaybox_hooks.receive import gate
-from relaybox_hooks.receive.gate import Gate, RefusedError, webhook_paths
-from relaybox_hooks.wire.javascript import JSONText
+from relaybox_hooks.receive import guard as gate
+from relaybox_hooks.receive.guard import RefusedError, RequestGuard, webhook_paths
+from relaybox_hooks.wire.json_parsing import JSONText
 
 
 def answer(refused: RefusedError) -> tuple[int, str]:
@@ -75,7 +75,7 @@ def test_every_error_of_the_library_has_a_row_of_its_own() -> None:
 def test_a_head_can_be_enough(
     method: str, length: int | None, expected: tuple[int, str] | None
 ) -> None:
-    guard = Gate(WebhookVerifier(KEY), 100)
+    guard = RequestGuard(WebhookVerifier(KEY), 100)
     if expected is None:
         guard.check_head(method, length)
         return
@@ -99,7 +99,7 @@ class Watched(WebhookVerifier):
 async def test_a_long_body_does_not_stall_the_event_loop() -> None:
     """Such a body can take most of a second to verify, whoever sent it."""
     verifier = Watched()
-    guard = Gate(verifier, 1 << 20)
+    guard = RequestGuard(verifier, 1 << 20)
     assert (await guard.verify(*signed("short", "x" * 1_000))).id == "short"
     assert (await guard.verify(*signed("long", "x" * 20_000))).id == "long"
     with pytest.raises(RefusedError):
@@ -117,4 +117,4 @@ def test_paths_that_protect_nothing_are_refused(paths: Any) -> None:
 @pytest.mark.parametrize("max_body", [0, -1, 1.5, None])
 def test_a_bound_that_cannot_work_is_refused(max_body: Any) -> None:
     with pytest.raises(ConfigError, match="max_body="):
-        Gate(WebhookVerifier(KEY), max_body)
+        RequestGuard(WebhookVerifier(KEY), max_body)

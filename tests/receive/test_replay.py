@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from relaybox_hooks.errors import ConfigError, ReplayedRequestError
-from relaybox_hooks.receive.replay import Attempt, ReplayMemory
+from relaybox_hooks.receive.replay_protection import Attempt, ReplayMemory
 
 
 def attempt(signature: object, *, webhook_id: str = "crm", time: float = 100) -> Attempt:

@@ -23,7 +23,7 @@ from relaybox_hooks.errors import (
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.session import NO_SESSION
 from relaybox_hooks.wire.envelope import format_timestamp
-from relaybox_hooks.wire.javascript import canonicalize_parsed
+from relaybox_hooks.wire.json_parsing import canonicalize_parsed
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"

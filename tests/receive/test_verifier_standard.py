@@ -22,9 +22,9 @@ from relaybox_hooks.errors import (
 )
 from relaybox_hooks.receive import WebhookVerifier
 from relaybox_hooks.wire.envelope import format_timestamp
-from relaybox_hooks.wire.javascript import canonicalize_parsed
+from relaybox_hooks.wire.json_parsing import canonicalize_parsed
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from relaybox_hooks.wire.standard import (
+from relaybox_hooks.wire.standard_webhooks import (
     StandardSecret,
     generate_standard_secret,
     signed_content,

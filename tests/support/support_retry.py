@@ -19,7 +19,7 @@ from relaybox_hooks import (
     TargetStats,
     Webhook,
 )
-from relaybox_hooks.dispatch.breaker import BreakerState
+from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.testing import Fault, FaultReceiver, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
 

@@ -8,8 +8,8 @@ from aioresponses import CallbackResult, aioresponses
 from yarl import URL
 
 from relaybox_hooks import RetryPolicy, Session, Timeouts, Webhook
-from relaybox_hooks.dispatch.delivery import Endpoint
-from relaybox_hooks.dispatch.retry import Verdict
+from relaybox_hooks.outcome import Verdict
+from relaybox_hooks.transport.endpoint import Endpoint
 from relaybox_hooks.wire.envelope import Envelope
 
 URL_ = "http://hook.test/in?a=1"

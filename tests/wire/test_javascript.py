@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relaybox_hooks.errors import MalformedBodyError
-from relaybox_hooks.wire.javascript import MAX_DEPTH, canonicalize_parsed, parse
+from relaybox_hooks.wire.json_parsing import MAX_DEPTH, canonicalize_parsed, parse
 
 JSON = st.recursive(
     st.none()

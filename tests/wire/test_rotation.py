@@ -8,7 +8,7 @@ import pytest
 
 from relaybox_hooks.session import NO_SESSION
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp, timestamp_of
-from relaybox_hooks.wire.rotation import RotatingKey
+from relaybox_hooks.wire.key_rotation import RotatingKey
 from relaybox_hooks.wire.signing import SigningKey
 
 OLD, NEW = SigningKey("the old key"), SigningKey("the new key")

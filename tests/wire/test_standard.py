@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from relaybox_hooks import generate_standard_secret
 from relaybox_hooks.errors import ConfigError
-from relaybox_hooks.wire.standard import (
+from relaybox_hooks.wire.standard_webhooks import (
     StandardSecret,
-    listed,
+    check_secrets,
     matching_secret,
     signed_content,
     standard_headers,
@@ -147,12 +147,12 @@ def test_an_unusable_secret_is_refused_without_showing_it(secret: object) -> Non
 @pytest.mark.parametrize("secrets", [[], (), {}, 7, [SECRET, "other"], SECRET.encode()])
 def test_no_secret_and_no_list_of_them_are_refused(secrets: object) -> None:
     with pytest.raises(ConfigError, match="give secrets of the form"):
-        listed(secrets)  # type: ignore[arg-type]
+        check_secrets(secrets)  # type: ignore[arg-type]
 
 
 def test_one_secret_needs_no_list() -> None:
-    assert listed(SECRET) == (SECRET,)
-    assert listed(iter([OTHER, SECRET])) == (OTHER, SECRET)
+    assert check_secrets(SECRET) == (SECRET,)
+    assert check_secrets(iter([OTHER, SECRET])) == (OTHER, SECRET)
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

@@ -1,0 +1,1 @@
+"""The servers that benchmarks send to, each a process of its own."""

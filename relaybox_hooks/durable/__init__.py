@@ -1,0 +1,1 @@
+"""Deliveries that a journal keeps: what is read ahead, parked, logged and retained."""

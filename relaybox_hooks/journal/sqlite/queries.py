@@ -1,0 +1,200 @@
+"""The questions: each a generator that yields between slices, so that commits go between.
+
+The value a generator returns is the answer. None of them holds a transaction over a ``yield``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+import orjson
+
+from relaybox_hooks.journal.errors import JournalError
+from relaybox_hooks.journal.protocol import (
+    Counts,
+    DeliveryState,
+    KnownWebhook,
+    StoredDelivery,
+    StoredOutcome,
+)
+from relaybox_hooks.journal.sqlite.rows import DEAD, PENDING, STATES, Change, Store
+from relaybox_hooks.wire.envelope import Envelope
+
+T = TypeVar("T")
+
+
+class Unwritten(Protocol):
+    """What the writer could not write so far."""
+
+    failing: JournalError | None
+
+
+#: A question under way: each step is short, the last one returns the answer.
+Steps: TypeAlias = Generator[None, None, T]
+
+#: Rows that a step looks at, at most: a few milliseconds.
+_SLICE: Final = 10_000
+#: Rows that a step deletes, at most: they cost more, and each is a page in the log.
+_PURGE_SLICE: Final = 500
+#: Larger than any seq, and than the rowid of any row.
+_END: Final = 2**63 - 1
+
+_COLUMNS: Final = """SELECT d.seq, w.id, d.key, e.id, e.name, e.prefix, e.time, d.state,
+    d.attempts, d.due, d.status, d.error, d.detail, d.reason, d.at FROM """
+_JOINS: Final = " JOIN event AS e ON e.ref = d.event JOIN webhook AS w ON w.ref = d.webhook WHERE "
+
+_BY_SEQ: Final = (
+    _COLUMNS
+    + "delivery AS d INDEXED BY pending_by_seq"
+    + _JOINS
+    + "d.state = 0 AND d.webhook = ? AND d.seq > ?"
+)
+_BY_KEY: Final = (
+    _COLUMNS
+    + "delivery AS d INDEXED BY pending_by_key"
+    + _JOINS
+    + "d.state = 0 AND d.key IS NOT NULL AND d.webhook = ? AND d.key = ? AND d.seq > ?"
+)
+_SKIP: Final = (
+    " AND d.seq <= ? AND (d.key IS NULL OR d.key NOT IN (SELECT value FROM json_each(?)))"
+)
+_IN_ORDER: Final = " ORDER BY d.seq LIMIT ?"
+#: Where a slice of pending deliveries ends, out of the index alone.
+_SLICE_END: Final = """SELECT seq FROM delivery INDEXED BY pending_by_seq
+WHERE state = 0 AND webhook = ? AND seq > ? ORDER BY seq LIMIT 1 OFFSET ?"""
+_LOG_SLICE_END: Final = "SELECT seq FROM delivery WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
+
+
+def lease(
+    store: Store,
+    webhook_id: str,
+    limit: int,
+    after: int,
+    key: str | None,
+    skip_keys: Collection[str],
+    unwritten: Mapping[int, Change],
+) -> Steps[list[StoredDelivery]]:
+    """Pending deliveries in order, without those that are settled and not yet written so."""
+    found: list[StoredDelivery] = []
+    ref = store.ref(webhook_id)
+    skipped = orjson.dumps(list(skip_keys)).decode()
+    while ref is not None and len(found) < limit:
+        wanted = limit - len(found)
+        end: int | None = None
+        if key is not None:
+            rows = store.rows(_BY_KEY + _IN_ORDER, (ref, key, after, wanted))
+        elif not skip_keys:
+            rows = store.rows(_BY_SEQ + _IN_ORDER, (ref, after, wanted))
+        else:
+            end = next((row[0] for row in store.rows(_SLICE_END, (ref, after, _SLICE - 1))), None)
+            last = _END if end is None else end
+            rows = store.rows(_BY_SEQ + _SKIP + _IN_ORDER, (ref, after, last, skipped, wanted))
+        found += (
+            _stored(row)
+            for row in rows
+            if row[0] not in unwritten or unwritten[row[0]].state == PENDING
+        )
+        if len(rows) == wanted:
+            after = rows[-1][0]
+        elif end is not None:
+            after = end
+        else:
+            break
+        yield
+    return found
+
+
+def dead_letters(
+    store: Store, filters: dict[str, Any], after: StoredDelivery | None, limit: int | None
+) -> Steps[list[StoredDelivery]]:
+    """Dead letters in the order they died."""
+    where, bindings = _where(filters)
+    at, seq = (after.at, after.seq) if after else (float("-inf"), 0)
+    sql = (
+        _COLUMNS
+        + "delivery AS d INDEXED BY settled"
+        + _JOINS
+        + f"d.state <> 0 AND d.state = {DEAD} AND (d.at, d.seq) > (?, ?){where}"
+        + " ORDER BY d.at, d.seq LIMIT ?"
+    )
+    yield
+    rows = store.rows(sql, (at, seq, *bindings, -1 if limit is None else limit))
+    return [_stored(row) for row in rows]
+
+
+def deliveries(
+    store: Store, filters: dict[str, Any], before: int | None, limit: int
+) -> Steps[list[StoredDelivery]]:
+    """Deliveries of any state, newest first."""
+    where, bindings = _where(filters)
+    sql = (
+        _COLUMNS
+        + "delivery AS d"
+        + _JOINS
+        + f"d.seq < ? AND d.seq >= ?{where} ORDER BY d.seq DESC LIMIT ?"
+    )
+    found: list[StoredDelivery] = []
+    high: int | None = _END if before is None else before
+    while high is not None and len(found) < limit:
+        low = next((row[0] for row in store.rows(_LOG_SLICE_END, (high, _SLICE - 1))), None)
+        rows = store.rows(sql, (high, low or 0, *bindings, limit - len(found)))
+        found += map(_stored, rows)
+        high = low
+        yield
+    return found
+
+
+def counts(store: Store) -> Steps[dict[str, Counts]]:
+    """The counts of each webhook."""
+    yield
+    return store.counts()
+
+
+def known(store: Store) -> Steps[dict[str, KnownWebhook]]:
+    """Every webhook, and its state."""
+    yield
+    return {
+        webhook_id: KnownWebhook(seen, None if state is None else orjson.loads(state))
+        for webhook_id, seen, state in store.rows(
+            "SELECT id, last_seen, state FROM webhook ORDER BY ref"
+        )
+    }
+
+
+def flush(writer: Unwritten) -> Steps[None]:
+    """What was queued before has been written by now, or its writing has failed."""
+    yield
+    if writer.failing is not None:
+        raise writer.failing
+
+
+def purge(store: Store, status: DeliveryState, before: float, keep: int | None) -> Steps[int]:
+    """Forget settled deliveries by age and by count."""
+    state = STATES.index(status)
+    gone = 0
+    while True:
+        excess = 0 if keep is None else max(0, store.total(state) - keep)
+        forgotten = store.forget(state, before, excess, _PURGE_SLICE)
+        gone += forgotten
+        if forgotten < _PURGE_SLICE:
+            return gone
+        yield
+
+
+def _where(filters: dict[str, Any]) -> tuple[str, list[Any]]:
+    """SQL conditions, and their values, for those filters that are given."""
+    given = {condition: value for condition, value in filters.items() if value is not None}
+    return "".join(f" AND {condition}" for condition in given), list(given.values())
+
+
+def _stored(row: tuple[Any, ...]) -> StoredDelivery:
+    seq, webhook_id, key, event_id, name, prefix, time, state, attempts, due = row[:10]
+    status, error, detail, reason, at = row[10:]
+    outcome = None
+    if status is not None or error is not None:
+        outcome = StoredOutcome(status, error, detail or "")
+    envelope = Envelope(event_id, name, prefix, time)
+    return StoredDelivery(
+        seq, webhook_id, key, envelope, STATES[state], attempts, due, outcome, reason, at
+    )

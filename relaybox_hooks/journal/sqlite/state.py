@@ -1,0 +1,67 @@
+"""The event loop's books of a SQLite journal: its state, its numbers, and who waits for what."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import Literal, TypeAlias
+
+from relaybox_hooks.journal.errors import JournalError
+from relaybox_hooks.journal.sqlite.writer_thread import Committed, Opened
+
+#: Where a journal stands.
+JournalStatus: TypeAlias = Literal["new", "opening", "open", "closing", "closed"]
+
+
+class JournalState:
+    """What both the journal and its writer know; only the event loop's thread touches it.
+
+    Apart from the journal, so that the thread does not keep a forgotten journal alive.
+
+    Attributes:
+        state: of the journal.
+        pending: how many deliveries are, those being appended included.
+        next_seq: the number of the next delivery.
+        failing: why changes cannot be written, ``None`` if they can.
+        opening: done when the file is open.
+        closed: done when the thread has released it, with what could not be written.
+    """
+
+    __slots__ = ("closed", "failing", "next_seq", "opening", "pending", "state")
+
+    def __init__(self) -> None:
+        self.state: JournalStatus = "new"
+        self.pending = 0
+        self.next_seq = 1
+        self.failing: JournalError | None = None
+        self.opening: Future[None]
+        self.closed: Future[Exception | None]
+
+    def opened(self, contents: Opened | Exception) -> None:
+        """The file is open, or why it is not."""
+        if isinstance(contents, Exception):
+            if not self.opening.done():
+                self.opening.set_exception(contents)
+            return
+        self.next_seq, self.pending = contents
+        if not self.opening.done():
+            self.opening.set_result(None)
+
+    def committed(self, batch: Committed) -> None:
+        """Tell those who wait for the batch's appends."""
+        self.failing = batch.failing
+        self.pending -= batch.settled
+        error = batch.error
+        for future, seqs, pending in batch.futures:
+            if error is not None:
+                self.pending -= pending
+            if future.done():
+                continue  # cancelled
+            if error is None:
+                future.set_result(seqs)
+            else:
+                future.set_exception(error)
+
+    def ended(self, error: Exception | None) -> None:
+        """The thread has released the file."""
+        self.state = "closed"
+        self.closed.set_result(error)

@@ -1,0 +1,1 @@
+"""From an encoded event to an outcome: one HTTP request and its response."""
