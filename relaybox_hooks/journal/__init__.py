@@ -1,4 +1,4 @@
-"""Where deliveries are kept so that a crash loses none: the protocols, and SQLite."""
+"""Journals keep deliveries so that a crash loses none: the protocols, and SQLite."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,11 +17,18 @@ from relaybox_hooks.journal.errors import (
     JournalVersionError,
 )
 from relaybox_hooks.journal.protocol import (
+    PERMANENT,
     AttemptResult,
+    Backlog,
+    Change,
     Counts,
+    DeliverySource,
     DeliveryState,
+    EventSink,
+    Grant,
     Journal,
-    KnownWebhook,
+    LaneHead,
+    Records,
     StoredDelivery,
     StoredOutcome,
     Targets,
@@ -31,9 +38,15 @@ if TYPE_CHECKING:
     from relaybox_hooks.journal.sqlite.journal import SQLiteJournal
 
 __all__ = [
+    "PERMANENT",
     "AttemptResult",
+    "Backlog",
+    "Change",
     "Counts",
+    "DeliverySource",
     "DeliveryState",
+    "EventSink",
+    "Grant",
     "Journal",
     "JournalClosedError",
     "JournalCorruptError",
@@ -46,7 +59,8 @@ __all__ = [
     "JournalLockedError",
     "JournalReadOnlyError",
     "JournalVersionError",
-    "KnownWebhook",
+    "LaneHead",
+    "Records",
     "SQLiteJournal",
     "StoredDelivery",
     "StoredOutcome",

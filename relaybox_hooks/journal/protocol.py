@@ -1,17 +1,22 @@
-"""What a journal is to the dispatcher: the protocol, and the records that pass through it."""
+"""Protocols of a journal, one for each role, and the records that pass through them.
+
+Whoever emits needs an :class:`EventSink`, whoever delivers a :class:`DeliverySource`, and whoever
+looks :class:`Records`. A :class:`Journal` is all three; one process uses it under one permanent
+grant. No synchronous member reads the store.
+"""
 
 from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.validation import Overflow
 from relaybox_hooks.wire.envelope import Envelope
 
-#: What has become of a delivery.
+#: State of a stored delivery.
 DeliveryState: TypeAlias = Literal["pending", "delivered", "dead"]
 
 #: The webhooks an event goes to, each with the order key of its delivery (``None``: no order).
@@ -19,7 +24,7 @@ Targets: TypeAlias = Sequence[tuple[str, str | None]]
 
 
 class AttemptResult(Protocol):
-    """What an attempt came to, as far as a journal keeps it."""
+    """Result of an attempt, as far as a journal keeps it."""
 
     @property
     def status(self) -> int | None:
@@ -31,11 +36,11 @@ class AttemptResult(Protocol):
 
     @property
     def detail(self) -> str:
-        """What the error said."""
+        """The error's message."""
 
 
 class StoredOutcome(NamedTuple):
-    """What the last attempt came to, as it was stored."""
+    """Result of the last attempt, as it was stored."""
 
     status: int | None
     error: str | None
@@ -47,16 +52,16 @@ class StoredDelivery(NamedTuple):
 
     Attributes:
         seq: its number; those appended later have higher ones, and none is given twice.
-        webhook_id: where it goes.
+        webhook_id: the webhook it goes to.
         key: deliveries of the same webhook and key leave in order; ``None``: no order.
         envelope: the encoded event.
-        state: what has become of it.
+        state: pending, delivered or dead.
         attempts: how many were made.
         due: when the next attempt may be made, seconds since the Unix epoch; in the past
             before the first one.
-        outcome: what the last attempt came to; ``None`` where none was made.
-        reason: why it was given up on; ``None`` unless it is dead.
-        at: when it was delivered or given up on, seconds since the Unix epoch; ``None`` while
+        outcome: result of the last attempt; ``None`` where none was made.
+        reason: why it is a dead letter; ``None`` unless it is dead.
+        at: when it was delivered or dead-lettered, seconds since the Unix epoch; ``None`` while
             it is pending.
     """
 
@@ -72,63 +77,250 @@ class StoredDelivery(NamedTuple):
     at: float | None
 
 
+class Change(NamedTuple):
+    """A new state of a stored delivery, to be committed.
+
+    Attributes:
+        seq: its number.
+        state: ``"delivered"``, ``"dead"``, or ``"pending"``: another attempt is due.
+        attempts: how many were made.
+        outcome: result of the last one; ``None`` where none was made.
+        at: when it was delivered, dead-lettered, or is due, seconds since the Unix epoch.
+        reason: why it is a dead letter; ``None`` unless it is dead.
+        before: the state that it leaves; a replay finds it ``"dead"``.
+    """
+
+    seq: int
+    state: DeliveryState
+    attempts: int
+    outcome: AttemptResult | None
+    at: float
+    reason: str | None = None
+    before: DeliveryState = "pending"
+
+
 class Counts(NamedTuple):
-    """How many deliveries of a webhook the journal has, by what has become of them."""
+    """Numbers of a webhook's deliveries in the journal, by state."""
 
     pending: int
     delivered: int
     dead: int
 
 
-class KnownWebhook(NamedTuple):
-    """What is remembered about a webhook.
+class Grant(NamedTuple):
+    """The right to deliver what one partition holds.
 
     Attributes:
-        last_seen: when it was registered last, seconds since the Unix epoch.
-        state: what :meth:`Journal.save_state` was given last, ``None`` where nothing was.
+        partition: a part of the lanes.
+        epoch: raised whenever the partition has a new owner, which fences the one before.
     """
 
+    partition: int
+    epoch: int
+
+
+#: The grant of a journal that one process has to itself: everything, for as long as it is open.
+PERMANENT: Final = Grant(0, 0)
+
+
+class LaneHead(NamedTuple):
+    """What the journal knows of a webhook's lane: it was appended to, touched, or has a state.
+
+    Attributes:
+        webhook_id: the webhook.
+        pending: how many of its deliveries are pending.
+        last_seen: when it was registered last, seconds since the Unix epoch.
+        state: the last argument of :meth:`DeliverySource.save_state`, ``None`` where there is none.
+    """
+
+    webhook_id: str
+    pending: int
     last_seen: float
     state: dict[str, Any] | None
 
 
-class Journal(Protocol):
-    """Where deliveries are kept so that a crash loses none.
+class Backlog(NamedTuple):
+    """What the journal holds for delivery, as counted in this process.
 
-    An event is appended once, with a delivery for each webhook; deliveries are leased in order,
-    attempted, and then settled, rescheduled or buried. Use it in one event loop.
-
-    Engines that many processes share give each of them its own leases, with an end; what
-    another live owner has leased is not handed out. An engine that only one process can have
-    open owns everything, forgets leases at open, and hands out what it has leased itself
-    again when asked: the ``after`` of :meth:`lease` tells them apart.
-
-    ``settle``, ``reschedule``, ``bury``, ``extend``, ``touch`` and ``save_state`` return at
-    once and join the next transaction. Where that fails they are tried again with the next,
-    for as long as the process lives; :attr:`failing` and :meth:`flush` tell. A crash before
-    loses them, which costs a second delivery and never one. All queries see what was queued
-    before them, but for what could not be written yet; :meth:`lease` sees that too.
+    Attributes:
+        pending: deliveries pending, those that are being appended included.
+        last_seq: the highest number given so far, to what is being appended too.
     """
+
+    pending: int
+    last_seq: int
+
+
+class EventSink(Protocol):
+    """The journal of whoever emits: events are appended once, with a delivery for each webhook."""
 
     @property
     def max_pending(self) -> int:
-        """How many deliveries may be pending."""
+        """How many deliveries may be pending; the caller of ``append_nowait`` sees to it."""
 
     @property
     def overflow(self) -> Overflow:
-        """What the dispatcher does with one more event where ``max_pending`` are pending."""
+        """Policy for one more event where ``max_pending`` deliveries are pending."""
+
+    def append_nowait(
+        self, envelope: Envelope, targets: Targets, *, dead: str | None = None
+    ) -> Future[Sequence[int]]:
+        """Store an event and its deliveries, all of them or none.
+
+        Futures are done in the order of the calls, and numbers are given in that order.
+
+        Args:
+            envelope: the encoded event.
+            targets: the webhooks it goes to, with the order keys.
+            dead: store the deliveries as dead letters, with this reason and the time of the
+                emit. They are never pending.
+
+        Returns:
+            A future, done when they are durable, of the deliveries' ``seq``, in the order of
+            ``targets``. It fails with a ``JournalError`` where they could not be stored.
+
+        Raises:
+            JournalClosedError: the journal is not open.
+            ConfigError: ``targets`` is empty.
+            PayloadError: a key is no text that UTF-8 can carry.
+        """
+
+    def backlog(self) -> Backlog:
+        """Return the counts of what is pending, without asking the store."""
+
+
+class DeliverySource(Protocol):
+    """The journal of whoever delivers: pending deliveries are read in order and then settled.
+
+    ``commit``, ``touch`` and ``save_state`` return at once and join the next transaction. Where
+    that fails they are tried again with the next, for as long as the process lives;
+    :attr:`Journal.failing` and :meth:`Journal.flush` report it. A crash before loses them, which
+    costs a second delivery and never one. What is read afterwards reflects all of them.
+    """
+
+    async def lanes(self, grant: Grant) -> list[LaneHead]:
+        """Return every lane that the grant covers."""
+
+    async def read(
+        self,
+        grant: Grant,
+        webhook_id: str,
+        *,
+        limit: int,
+        after: int = 0,
+        key: str | None = None,
+        skip_keys: Collection[str] = (),
+    ) -> list[StoredDelivery]:
+        """Return pending deliveries of a webhook, in the order of ``seq``, due or not.
+
+        Args:
+            grant: the right to deliver them.
+            webhook_id: the webhook.
+            limit: how many at most. Fewer are returned only where there are no more.
+            after: only those with a higher ``seq``.
+            key: only those of this key.
+            skip_keys: none of these keys; those without a key are never skipped.
+        """
+
+    def commit(self, grant: Grant, changes: Iterable[Change]) -> None:
+        """Let deliveries be delivered, dead, or due again."""
+
+    def touch(self, webhook_ids: Iterable[str], at: float) -> None:
+        """Note that these webhooks are registered at ``at``."""
+
+    def save_state(self, webhook_id: str, state: Mapping[str, Any] | None) -> None:
+        """Keep the state of a webhook's lane over a restart: any JSON object.
+
+        It is encoded at once: later changes to ``state`` change nothing.
+        """
+
+
+class Records(Protocol):
+    """The journal of whoever looks. Queries reflect what was queued before them, but for what
+    could not be written yet."""
+
+    async def dead_letters(
+        self,
+        *,
+        event_id: str | None = None,
+        webhook_id: str | None = None,
+        event: str | None = None,
+        reason: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        after: StoredDelivery | None = None,
+        limit: int | None = None,
+    ) -> list[StoredDelivery]:
+        """Return dead letters that fit all of what is given, in the order they died.
+
+        Args:
+            event_id: the event's id.
+            webhook_id: the webhook.
+            event: the event's name.
+            reason: why it is a dead letter.
+            since: dead-lettered at this moment or later, seconds since the Unix epoch.
+            until: dead-lettered before this moment.
+            after: only those behind this one, as an earlier call returned it.
+            limit: how many at most.
+        """
+
+    async def deliveries(
+        self,
+        *,
+        event_id: str | None = None,
+        webhook_id: str | None = None,
+        event: str | None = None,
+        status: DeliveryState | None = None,
+        since: float | None = None,
+        until: float | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[StoredDelivery]:
+        """Return the deliveries that fit all of what is given, newest first.
+
+        Args:
+            event_id: the event's id.
+            webhook_id: the webhook.
+            event: the event's name.
+            status: the delivery's state.
+            since: emitted at this moment or later, seconds since the Unix epoch.
+            until: emitted before this moment.
+            before: only those with a lower ``seq``, to read on where another call ended.
+            limit: how many at most.
+        """
+
+    async def counts(self) -> dict[str, Counts]:
+        """Return the counts of every webhook that has deliveries."""
+
+    async def purge(
+        self,
+        status: Literal["delivered", "dead"],
+        *,
+        before: float = 0.0,
+        keep: int | None = None,
+    ) -> int:
+        """Delete settled deliveries, and events that have no deliveries left.
+
+        Args:
+            status: which ones.
+            before: those delivered, or dead-lettered, before this moment.
+            keep: the oldest ones beyond this many, whatever their age.
+
+        Returns:
+            How many deliveries were deleted.
+        """
+
+
+class Journal(EventSink, DeliverySource, Records, Protocol):
+    """A store of deliveries, so that a crash loses none. Use it in one event loop."""
 
     @property
-    def pending_total(self) -> int:
-        """How many are, those that are being appended included."""
-
-    @property
-    def last_seq(self) -> int:
-        """The highest ``seq`` that was ever given, to what is being appended too."""
+    def path(self) -> str | None:
+        """The file that it is in, named in errors; ``None`` where there is none."""
 
     @property
     def failing(self) -> JournalError | None:
-        """Why what was settled, rescheduled or buried cannot be written; ``None`` if it can."""
+        """Why committed changes cannot be written; ``None`` if they can."""
 
     async def open(self) -> None:
         """Open it for use in the running event loop.
@@ -144,80 +336,6 @@ class Journal(Protocol):
             JournalError: something could not be written. It is closed all the same.
         """
 
-    def append_nowait(
-        self, envelope: Envelope, targets: Targets, *, dead: str | None = None
-    ) -> Future[Sequence[int]]:
-        """Store an event and its deliveries, all of them or none.
-
-        Futures are done in the order of the calls, and numbers are given in that order.
-
-        Args:
-            targets: where it goes, with the order keys.
-            dead: store the deliveries as dead letters that died of this reason when the event
-                was emitted. They are never pending, so that ``max_pending`` allows any number.
-
-        Returns:
-            A future, done when they are durable, of the deliveries' ``seq``, in the order of
-            ``targets``. It fails with a ``JournalError`` where they could not be stored.
-
-        Raises:
-            JournalFullError: more than ``max_pending`` would be pending; nothing is stored.
-            JournalClosedError: it is not open.
-            ConfigError: ``targets`` is empty.
-            PayloadError: a key is no text that UTF-8 can carry.
-        """
-
-    async def append(self, envelope: Envelope, targets: Targets) -> Sequence[int]:
-        """Store an event and its deliveries; returns when they are durable.
-
-        A cancellation does not take the append back: it may still be stored.
-
-        Raises:
-            JournalError: nothing was stored; the subclasses say why.
-        """
-
-    async def lease(
-        self,
-        webhook_id: str,
-        *,
-        limit: int,
-        until: float,
-        after: int = 0,
-        key: str | None = None,
-        skip_keys: Collection[str] = (),
-    ) -> list[StoredDelivery]:
-        """Take pending deliveries of a webhook, in the order of ``seq``, due or not.
-
-        Args:
-            limit: how many at most. Fewer are returned only where there are no more.
-            until: when the lease ends, seconds since the Unix epoch.
-            after: only those with a higher ``seq``.
-            key: only those of this key.
-            skip_keys: none of these keys; those without a key are never skipped.
-        """
-
-    def settle(self, seq: int, *, attempts: int, outcome: AttemptResult | None, at: float) -> None:
-        """Delivered at ``at``; a dead letter that a replay delivered too."""
-
-    def reschedule(
-        self, seq: int, *, attempts: int, due: float, outcome: AttemptResult | None
-    ) -> None:
-        """Pending, with its next attempt at ``due``; a dead letter is pending again."""
-
-    def bury(
-        self,
-        seq: int,
-        reason: str,
-        *,
-        attempts: int,
-        outcome: AttemptResult | None,
-        at: float,
-    ) -> None:
-        """Given up on at ``at``; a dead letter has its reason, outcome and time replaced."""
-
-    def extend(self, seqs: Iterable[int], until: float) -> None:
-        """Let the leases of these deliveries end at ``until`` instead."""
-
     async def flush(self) -> None:
         """Wait until everything that was queued so far is durable.
 
@@ -225,92 +343,17 @@ class Journal(Protocol):
             JournalError: it could not be written. It stays queued.
         """
 
-    async def dead_letters(
-        self,
-        *,
-        event_id: str | None = None,
-        webhook_id: str | None = None,
-        event: str | None = None,
-        reason: str | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        after: StoredDelivery | None = None,
-        limit: int | None = None,
-    ) -> list[StoredDelivery]:
-        """Deliveries given up on that fit all of what is given, in the order they died.
-
-        Args:
-            event: the event's name.
-            since: died at this moment or later.
-            until: died before this moment.
-            after: only those behind this one, as an earlier call returned it.
-        """
-
-    async def deliveries(
-        self,
-        *,
-        event_id: str | None = None,
-        webhook_id: str | None = None,
-        event: str | None = None,
-        status: DeliveryState | None = None,
-        since: float | None = None,
-        until: float | None = None,
-        before: int | None = None,
-        limit: int = 100,
-    ) -> list[StoredDelivery]:
-        """The delivery log: what fits all of what is given, newest first.
-
-        Args:
-            event: the event's name.
-            status: what has become of it.
-            since: emitted at this moment or later.
-            until: emitted before this moment.
-            before: only those with a lower ``seq``, to read on where another call ended.
-        """
-
-    async def counts(self) -> dict[str, Counts]:
-        """The counts of every webhook that has deliveries."""
-
-    async def purge(
-        self,
-        status: Literal["delivered", "dead"],
-        *,
-        before: float = 0.0,
-        keep: int | None = None,
-    ) -> int:
-        """Forget settled deliveries, and events that no delivery is left of.
-
-        Args:
-            before: those delivered, or given up on, before this moment.
-            keep: the oldest ones beyond this many, whatever their age.
-
-        Returns:
-            How many deliveries were forgotten.
-        """
-
-    def touch(self, webhook_ids: Iterable[str], at: float) -> None:
-        """These webhooks are registered at ``at``."""
-
-    def save_state(self, webhook_id: str, state: Mapping[str, Any] | None) -> None:
-        """Keep what a webhook must not forget over a restart: any JSON object.
-
-        It is read out at once: later changes to ``state`` change nothing.
-        """
-
-    async def load_states(self) -> dict[str, KnownWebhook]:
-        """Every webhook the journal knows: appended to, touched, or with a state."""
-
 
 def escape_surrogates(text: str) -> str:
-    """``text`` with what UTF-8 cannot carry escaped: an error's message may hold anything."""
+    """Return ``text`` with lone surrogates escaped: an error's message may hold anything."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_order_keys(targets: Targets) -> None:
-    """Refuse a key that cannot be stored, before it fails a transaction that others share.
+    """Check that keys can be stored, before one fails a transaction that others share.
 
     Raises:
-        PayloadError: it holds a lone surrogate.
+        PayloadError: a key holds a lone surrogate.
     """
     for _, key in targets:
         if key is not None and not key.isascii():

@@ -1,4 +1,4 @@
-"""The journal's contract without its promise: nothing survives the process."""
+"""A journal in memory for tests: the contract of ``Journal`` without its promise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any, Literal
 import orjson
 
 from relaybox_hooks.errors import ConfigError
-from relaybox_hooks.journal.errors import JournalClosedError, JournalFullError
+from relaybox_hooks.journal.errors import JournalClosedError
 from relaybox_hooks.journal.protocol import (
-    AttemptResult,
+    Backlog,
+    Change,
     Counts,
     DeliveryState,
-    KnownWebhook,
+    Grant,
+    Journal,
+    LaneHead,
     StoredDelivery,
     StoredOutcome,
     Targets,
@@ -27,18 +30,16 @@ from relaybox_hooks.validation import Overflow, check_int, check_overflow
 from relaybox_hooks.wire.envelope import Envelope
 
 
-class MemoryJournal:
-    """A :class:`~relaybox_hooks.journal.Journal` that forgets everything when it is closed.
+class MemoryJournal(Journal):
+    """A :class:`~relaybox_hooks.journal.Journal` that is empty once it is closed.
 
-    For tests and as the reference of the contract; searches look at everything there is.
+    For tests, and as the reference of the contract; queries look at everything there is.
 
     Args:
         max_pending: how many deliveries may be pending.
-        overflow: what ``Hooks`` does with one more event: ``"wait"``, ``"drop_oldest"``,
+        overflow: the policy of ``Hooks`` for one more event: ``"wait"``, ``"drop_oldest"``,
             ``"drop_newest"`` or ``"raise"``.
     """
-
-    failing: None = None
 
     def __init__(self, *, max_pending: int = 1_000_000, overflow: Overflow = "wait") -> None:
         self._max_pending = check_int("max_pending", max_pending)
@@ -49,7 +50,8 @@ class MemoryJournal:
         #: The pending seqs of each webhook, ascending.
         self._pending: dict[str, list[int]] = {}
         self._pending_total = 0
-        self._webhooks: dict[str, KnownWebhook] = {}
+        #: When each webhook was registered last, and the state of its lane.
+        self._webhooks: dict[str, tuple[float, dict[str, Any] | None]] = {}
         self._loop: asyncio.AbstractEventLoop
 
     def __repr__(self) -> str:
@@ -57,55 +59,42 @@ class MemoryJournal:
 
     @property
     def max_pending(self) -> int:
-        """How many deliveries may be pending."""
         return self._max_pending
 
     @property
     def overflow(self) -> Overflow:
-        """What the dispatcher does with one more event where ``max_pending`` are pending."""
         return self._overflow
 
     @property
-    def pending_total(self) -> int:
-        """How many are."""
-        return self._pending_total
+    def path(self) -> None:
+        return None
 
     @property
-    def last_seq(self) -> int:
-        """The highest ``seq`` that was ever given."""
-        return self._next_seq - 1
+    def failing(self) -> None:
+        return None
 
     async def open(self) -> None:
-        """Begin to accept appends."""
         if self._state != "new":
             raise JournalClosedError(None, self._state)
         self._loop = asyncio.get_running_loop()
         self._state = "open"
 
     async def aclose(self) -> None:
-        """Forget everything."""
         self._state = "closed"
         self._rows.clear()
         self._pending.clear()
         self._pending_total = 0
 
+    async def flush(self) -> None:
+        self._check_open()
+
     def append_nowait(
         self, envelope: Envelope, targets: Targets, *, dead: str | None = None
     ) -> Future[Sequence[int]]:
-        """Keep an event and its deliveries; the future is done at once.
-
-        Raises:
-            JournalFullError: more than ``max_pending`` would be pending; nothing is kept.
-            JournalClosedError: it is not open.
-            ConfigError: ``targets`` is empty.
-            PayloadError: a key is no text that UTF-8 can carry.
-        """
-        self._refuse_unless_open()
+        self._check_open()
         if not targets:
             raise ConfigError("targets", targets, "give one webhook or more")
         check_order_keys(targets)
-        if dead is None and self._pending_total + len(targets) > self._max_pending:
-            raise JournalFullError(None, self._max_pending, self._pending_total)
         future: Future[Sequence[int]] = self._loop.create_future()
         first = self._next_seq
         for seq, (webhook_id, key) in enumerate(targets, first):
@@ -119,27 +108,32 @@ class MemoryJournal:
             else:
                 row = row._replace(state="dead", reason=dead, at=envelope.time)
             self._rows[seq] = row
-            self._webhooks.setdefault(webhook_id, KnownWebhook(envelope.time, None))
+            self._webhooks.setdefault(webhook_id, (envelope.time, None))
         self._next_seq += len(targets)
         future.set_result(range(first, self._next_seq))
         return future
 
-    async def append(self, envelope: Envelope, targets: Targets) -> Sequence[int]:
-        """Keep an event and its deliveries."""
-        return await self.append_nowait(envelope, targets)
+    def backlog(self) -> Backlog:
+        return Backlog(self._pending_total, self._next_seq - 1)
 
-    async def lease(
+    async def lanes(self, grant: Grant) -> list[LaneHead]:
+        self._check_open()
+        return [
+            LaneHead(webhook_id, len(self._pending.get(webhook_id, ())), seen, state)
+            for webhook_id, (seen, state) in self._webhooks.items()
+        ]
+
+    async def read(
         self,
+        grant: Grant,
         webhook_id: str,
         *,
         limit: int,
-        until: float,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
-        """Pending deliveries of a webhook, in the order of ``seq``; ``until`` is not needed."""
-        self._refuse_unless_open()
+        self._check_open()
         found: list[StoredDelivery] = []
         seqs = self._pending.get(webhook_id, [])
         for place in range(bisect_right(seqs, after), len(seqs)):
@@ -150,34 +144,24 @@ class MemoryJournal:
                 found.append(row)
         return found
 
-    def settle(self, seq: int, *, attempts: int, outcome: AttemptResult | None, at: float) -> None:
-        """Delivered at ``at``; a dead letter that a replay delivered too."""
-        self._change(seq, "delivered", attempts, outcome, at=at)
+    def commit(self, grant: Grant, changes: Iterable[Change]) -> None:
+        self._check_open()
+        for change in changes:
+            row = self._rows.get(change.seq)
+            if row is not None:  # else it was purged
+                self._apply(row, change)
 
-    def reschedule(
-        self, seq: int, *, attempts: int, due: float, outcome: AttemptResult | None
-    ) -> None:
-        """Pending, with its next attempt at ``due``; a dead letter is pending again."""
-        self._change(seq, "pending", attempts, outcome, due=due)
+    def touch(self, webhook_ids: Iterable[str], at: float) -> None:
+        self._check_open()
+        for webhook_id in webhook_ids:
+            seen, state = self._webhooks.get(webhook_id, (at, None))
+            self._webhooks[webhook_id] = max(at, seen), state
 
-    def bury(
-        self,
-        seq: int,
-        reason: str,
-        *,
-        attempts: int,
-        outcome: AttemptResult | None,
-        at: float,
-    ) -> None:
-        """Given up on at ``at``; a dead letter has its reason, outcome and time replaced."""
-        self._change(seq, "dead", attempts, outcome, reason=reason, at=at)
-
-    def extend(self, seqs: Iterable[int], until: float) -> None:
-        """Nothing to do: nobody else could lease them."""
-
-    async def flush(self) -> None:
-        """Nothing to wait for."""
-        self._refuse_unless_open()
+    def save_state(self, webhook_id: str, state: Mapping[str, Any] | None) -> None:
+        self._check_open()
+        copy = None if state is None else orjson.loads(orjson.dumps(dict(state)))
+        seen, _ = self._webhooks.get(webhook_id, (0.0, None))
+        self._webhooks[webhook_id] = seen, copy
 
     async def dead_letters(
         self,
@@ -191,8 +175,7 @@ class MemoryJournal:
         after: StoredDelivery | None = None,
         limit: int | None = None,
     ) -> list[StoredDelivery]:
-        """Deliveries given up on that fit all of what is given, in the order they died."""
-        self._refuse_unless_open()
+        self._check_open()
         last = (after.at or 0.0, after.seq) if after else None
         dead = sorted(
             ((row.at or 0.0, row.seq), row)
@@ -213,8 +196,7 @@ class MemoryJournal:
         before: int | None = None,
         limit: int = 100,
     ) -> list[StoredDelivery]:
-        """The delivery log: what fits all of what is given, newest first."""
-        self._refuse_unless_open()
+        self._check_open()
         rows = [
             row
             for row in self._select(status, event_id, webhook_id, event)
@@ -223,8 +205,7 @@ class MemoryJournal:
         return rows[::-1][:limit]
 
     async def counts(self) -> dict[str, Counts]:
-        """The counts of every webhook that has deliveries."""
-        self._refuse_unless_open()
+        self._check_open()
         counts: dict[str, dict[DeliveryState, int]] = {}
         for row in self._rows.values():
             of_webhook = counts.setdefault(
@@ -240,8 +221,7 @@ class MemoryJournal:
         before: float = 0.0,
         keep: int | None = None,
     ) -> int:
-        """Forget settled deliveries by age and by count; returns how many."""
-        self._refuse_unless_open()
+        self._check_open()
         rows = sorted(
             (row.at or 0.0, row.seq) for row in self._rows.values() if row.state == status
         )
@@ -251,57 +231,26 @@ class MemoryJournal:
             del self._rows[seq]
         return len(gone)
 
-    def touch(self, webhook_ids: Iterable[str], at: float) -> None:
-        """These webhooks are registered at ``at``."""
-        self._refuse_unless_open()
-        for webhook_id in webhook_ids:
-            known = self._webhooks.get(webhook_id, KnownWebhook(at, None))
-            self._webhooks[webhook_id] = known._replace(last_seen=max(at, known.last_seen))
-
-    def save_state(self, webhook_id: str, state: Mapping[str, Any] | None) -> None:
-        """Keep what a webhook must not forget: any JSON object, read out at once."""
-        self._refuse_unless_open()
-        copy = None if state is None else orjson.loads(orjson.dumps(dict(state)))
-        known = self._webhooks.get(webhook_id, KnownWebhook(0.0, None))
-        self._webhooks[webhook_id] = known._replace(state=copy)
-
-    async def load_states(self) -> dict[str, KnownWebhook]:
-        """Every webhook the journal knows: appended to, touched, or with a state."""
-        self._refuse_unless_open()
-        return dict(self._webhooks)
-
-    def _change(
-        self,
-        seq: int,
-        state: DeliveryState,
-        attempts: int,
-        outcome: AttemptResult | None,
-        *,
-        due: float | None = None,
-        reason: str | None = None,
-        at: float | None = None,
-    ) -> None:
-        self._refuse_unless_open()
-        row = self._rows.get(seq)
-        if row is None:
-            return  # purged
-        stored = None
+    def _apply(self, row: StoredDelivery, change: Change) -> None:
+        stored, outcome = None, change.outcome
         if outcome is not None:
-            stored = StoredOutcome(outcome.status, outcome.error, escape_surrogates(outcome.detail))
+            detail = escape_surrogates(outcome.detail)
+            stored = StoredOutcome(outcome.status, outcome.error, detail)
+        pending = change.state == "pending"
         seqs = self._pending[row.webhook_id]
-        if row.state == "pending" and state != "pending":
-            del seqs[bisect_right(seqs, seq) - 1]
+        if row.state == "pending" and not pending:
+            del seqs[bisect_right(seqs, row.seq) - 1]
             self._pending_total -= 1
-        elif row.state != "pending" and state == "pending":
-            insort(seqs, seq)
+        elif row.state != "pending" and pending:
+            insort(seqs, row.seq)
             self._pending_total += 1
-        self._rows[seq] = row._replace(
-            state=state,
-            attempts=attempts,
-            due=row.due if due is None else due,
+        self._rows[row.seq] = row._replace(
+            state=change.state,
+            attempts=change.attempts,
+            due=change.at if pending else row.due,
             outcome=stored,
-            reason=reason,
-            at=at,
+            reason=change.reason,
+            at=None if pending else change.at,
         )
 
     def _select(
@@ -311,7 +260,7 @@ class MemoryJournal:
         webhook_id: str | None,
         event: str | None,
     ) -> Iterator[StoredDelivery]:
-        """In the order of ``seq``."""
+        """Yield what fits, in the order of ``seq``."""
         for row in self._rows.values():
             if (
                 (status is None or row.state == status)
@@ -321,7 +270,7 @@ class MemoryJournal:
             ):
                 yield row
 
-    def _refuse_unless_open(self) -> None:
+    def _check_open(self) -> None:
         if self._state != "open":
             raise JournalClosedError(None, self._state)
 

@@ -1,6 +1,6 @@
-"""The questions: each a generator that yields between slices, so that commits go between.
+"""Queries: each a generator that yields between slices, so that commits go between.
 
-The value a generator returns is the answer. None of them holds a transaction over a ``yield``.
+The value that a generator returns is the result. None of them holds a transaction over a ``yield``.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import orjson
 
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.journal.protocol import (
+    Change,
     Counts,
     DeliveryState,
-    KnownWebhook,
+    LaneHead,
     StoredDelivery,
     StoredOutcome,
 )
-from relaybox_hooks.journal.sqlite.rows import DEAD, PENDING, STATES, Change, Store
+from relaybox_hooks.journal.sqlite.rows import DEAD, STATES, Store
 from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")
 
 
 class Unwritten(Protocol):
-    """What the writer could not write so far."""
+    """Whoever knows why changes cannot be written."""
 
     failing: JournalError | None
 
 
-#: A question under way: each step is short, the last one returns the answer.
+#: A query under way: each step is short, the last one returns the result.
 Steps: TypeAlias = Generator[None, None, T]
 
 #: Rows that a step looks at, at most: a few milliseconds.
@@ -66,7 +67,7 @@ WHERE state = 0 AND webhook = ? AND seq > ? ORDER BY seq LIMIT 1 OFFSET ?"""
 _LOG_SLICE_END: Final = "SELECT seq FROM delivery WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 
 
-def lease(
+def read(
     store: Store,
     webhook_id: str,
     limit: int,
@@ -75,7 +76,7 @@ def lease(
     skip_keys: Collection[str],
     unwritten: Mapping[int, Change],
 ) -> Steps[list[StoredDelivery]]:
-    """Pending deliveries in order, without those that are settled and not yet written so."""
+    """Return pending deliveries in order, without those that are settled but not written yet."""
     found: list[StoredDelivery] = []
     ref = store.ref(webhook_id)
     skipped = orjson.dumps(list(skip_keys)).decode()
@@ -93,7 +94,7 @@ def lease(
         found += (
             _stored(row)
             for row in rows
-            if row[0] not in unwritten or unwritten[row[0]].state == PENDING
+            if row[0] not in unwritten or unwritten[row[0]].state == "pending"
         )
         if len(rows) == wanted:
             after = rows[-1][0]
@@ -108,7 +109,7 @@ def lease(
 def dead_letters(
     store: Store, filters: dict[str, Any], after: StoredDelivery | None, limit: int | None
 ) -> Steps[list[StoredDelivery]]:
-    """Dead letters in the order they died."""
+    """Return dead letters in the order of their time."""
     where, bindings = _where(filters)
     at, seq = (after.at, after.seq) if after else (float("-inf"), 0)
     sql = (
@@ -126,7 +127,7 @@ def dead_letters(
 def deliveries(
     store: Store, filters: dict[str, Any], before: int | None, limit: int
 ) -> Steps[list[StoredDelivery]]:
-    """Deliveries of any state, newest first."""
+    """Return deliveries of any state, newest first."""
     where, bindings = _where(filters)
     sql = (
         _COLUMNS
@@ -146,44 +147,49 @@ def deliveries(
 
 
 def counts(store: Store) -> Steps[dict[str, Counts]]:
-    """The counts of each webhook."""
+    """Return the counts of each webhook."""
     yield
     return store.counts()
 
 
-def known(store: Store) -> Steps[dict[str, KnownWebhook]]:
-    """Every webhook, and its state."""
+def lanes(store: Store) -> Steps[list[LaneHead]]:
+    """Return every webhook with its number of pending deliveries and its state."""
     yield
-    return {
-        webhook_id: KnownWebhook(seen, None if state is None else orjson.loads(state))
-        for webhook_id, seen, state in store.rows(
-            "SELECT id, last_seen, state FROM webhook ORDER BY ref"
+    return [
+        LaneHead(
+            webhook_id,
+            store.pending_of(ref),
+            seen,
+            None if state is None else orjson.loads(state),
         )
-    }
+        for ref, webhook_id, seen, state in store.rows(
+            "SELECT ref, id, last_seen, state FROM webhook ORDER BY ref"
+        )
+    ]
 
 
 def flush(writer: Unwritten) -> Steps[None]:
-    """What was queued before has been written by now, or its writing has failed."""
+    """Raise if what was queued before could not be written."""
     yield
     if writer.failing is not None:
         raise writer.failing
 
 
 def purge(store: Store, status: DeliveryState, before: float, keep: int | None) -> Steps[int]:
-    """Forget settled deliveries by age and by count."""
+    """Delete settled deliveries by age and by count; return how many."""
     state = STATES.index(status)
     gone = 0
     while True:
         excess = 0 if keep is None else max(0, store.total(state) - keep)
-        forgotten = store.forget(state, before, excess, _PURGE_SLICE)
-        gone += forgotten
-        if forgotten < _PURGE_SLICE:
+        deleted = store.delete_settled(state, before, excess, _PURGE_SLICE)
+        gone += deleted
+        if deleted < _PURGE_SLICE:
             return gone
         yield
 
 
 def _where(filters: dict[str, Any]) -> tuple[str, list[Any]]:
-    """SQL conditions, and their values, for those filters that are given."""
+    """Return SQL conditions, and their values, for the filters that are given."""
     given = {condition: value for condition, value in filters.items() if value is not None}
     return "".join(f" AND {condition}" for condition in given), list(given.values())
 

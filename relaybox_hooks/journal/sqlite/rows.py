@@ -1,4 +1,4 @@
-"""The rows: what a transaction writes, and the counts that go with them."""
+"""Rows that a transaction writes, and the counts that go with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import apsw
 import orjson
 
-from relaybox_hooks.journal.protocol import Counts, DeliveryState, Targets
+from relaybox_hooks.journal.protocol import (
+    Change,
+    Counts,
+    DeliveryState,
+    Targets,
+    escape_surrogates,
+)
 from relaybox_hooks.wire.envelope import Envelope
 
 STATES: Final[tuple[DeliveryState, ...]] = ("pending", "delivered", "dead")
@@ -23,6 +29,8 @@ _EVENT: Final = "INSERT INTO event (ref, deliveries, id, name, prefix, time) VAL
 _DELIVERY: Final = "INSERT INTO delivery (seq, event, webhook, key, due) VALUES "
 _DEAD: Final = "INSERT INTO delivery (seq, event, webhook, key, due, state, reason, at) VALUES "
 _CHANGE: Final = "WITH v (seq, state, attempts, due, status, error, detail, reason, at) AS (VALUES "
+#: Values of a change in ``_CHANGE``.
+_CHANGE_COLUMNS: Final = 9
 _MOVES: Final = """)
 SELECT d.webhook, d.state, v.state, count(*) FROM v CROSS JOIN delivery AS d ON d.seq = v.seq
 GROUP BY 1, 2, 3"""
@@ -36,33 +44,19 @@ _KEEP: Final = "UPDATE webhook SET state = ? WHERE ref = ?"
 
 _OLDEST: Final = """SELECT seq, event, webhook, at FROM delivery INDEXED BY settled
 WHERE state <> 0 AND state = ? ORDER BY at, seq LIMIT ?"""
-_FORGET: Final = "DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))"
+_DELETE: Final = "DELETE FROM delivery WHERE seq IN (SELECT value FROM json_each(?))"
 _ORPHANS: Final = """DELETE FROM event WHERE ref IN (SELECT value FROM json_each(?))
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE seq >= ref AND seq < ref + deliveries)"""
 
 T = TypeVar("T")
 
-#: An event to be appended: the seq of its first delivery, itself, where it goes, and what its
-#: deliveries died of, if they are dead letters.
+#: An event to be appended: the seq of its first delivery, the event, its targets, and the reason
+#: of its deliveries, if they are dead letters.
 Append: TypeAlias = tuple[int, Envelope, Targets, str | None]
 
 
-class Change(NamedTuple):
-    """What becomes of a delivery; ``due`` stays where it is ``None``."""
-
-    seq: int
-    state: int
-    attempts: int
-    due: float | None
-    status: int | None
-    error: str | None
-    detail: str | None
-    reason: str | None
-    at: float | None
-
-
 class Note(NamedTuple):
-    """Something to remember about a webhook: when it was seen, or its state as JSON."""
+    """A note about a webhook: when it was seen, or its state as JSON."""
 
     webhook_id: str
     seen: float | None
@@ -70,7 +64,7 @@ class Note(NamedTuple):
 
 
 class Store:
-    """The connection, and what is known of its rows without asking. Belongs to one thread.
+    """A connection, and what is known of its rows without a query. Belongs to one thread.
 
     Mutable state: the webhooks' numbers, and their counts by state, both as committed.
 
@@ -94,26 +88,31 @@ class Store:
             "SELECT webhook, 0, count(*) FROM delivery WHERE state = 0 GROUP BY 1 UNION ALL "
             "SELECT webhook, state, count(*) FROM delivery WHERE state <> 0 GROUP BY 1, 2"
         ):
-            self._count(ref, state, number)
+            self._add_count(ref, state, number)
         self.pending = self.total(PENDING)
         self.next_seq: int = connection.execute(
             "SELECT max(next_seq, 1 + (SELECT coalesce(max(seq), 0) FROM delivery)) FROM journal"
         ).get
 
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
-        """All the rows that a query gives."""
+        """Return all the rows of a query."""
         return self.connection.execute(sql, bindings).fetchall()
 
     def ref(self, webhook_id: str) -> int | None:
-        """A webhook's number, ``None`` where it is not known."""
+        """Return a webhook's number, ``None`` where it is not known."""
         return self._refs.get(webhook_id)
 
     def total(self, state: int) -> int:
-        """How many deliveries are in this state."""
+        """Return how many deliveries are in this state."""
         return sum(counts[state] for counts in self._counts.values())
 
+    def pending_of(self, ref: int) -> int:
+        """Return how many deliveries of a webhook are pending."""
+        counts = self._counts.get(ref)
+        return 0 if counts is None else counts[PENDING]
+
     def counts(self) -> dict[str, Counts]:
-        """The counts of each webhook that has, or had, deliveries."""
+        """Return the counts of each webhook that has, or had, deliveries."""
         found = ((name, self._counts.get(ref)) for name, ref in self._refs.items())
         return {webhook_id: Counts(*counts) for webhook_id, counts in found if counts}
 
@@ -139,15 +138,15 @@ class Store:
         self._refs.update(fresh)
         self._next_ref += len(fresh)
         for (ref, state), number in grown.items():
-            self._count(ref, state, number)
+            self._add_count(ref, state, number)
             self.pending += number * (state == PENDING)
         for ref, before, after, number in moves:
-            self._count(ref, before, -number)
-            self._count(ref, after, number)
+            self._add_count(ref, before, -number)
+            self._add_count(ref, after, number)
             self.pending += number * ((after == PENDING) - (before == PENDING))
 
-    def forget(self, state: int, before: float, excess: int, limit: int) -> int:
-        """Delete the oldest settled rows, and events without rows; returns how many rows.
+    def delete_settled(self, state: int, before: float, excess: int, limit: int) -> int:
+        """Delete the oldest settled rows, and events without rows; return how many rows.
 
         Args:
             state: delivered or dead.
@@ -160,7 +159,7 @@ class Store:
         if gone:
             self._transact(lambda: self._delete(gone))
             for _, _, ref, _ in gone:
-                self._count(ref, state, -1)
+                self._add_count(ref, state, -1)
         return len(gone)
 
     def checkpoint(self) -> None:
@@ -205,13 +204,13 @@ class Store:
     def _delete(self, gone: list[Any]) -> None:
         execute = self.connection.execute
         execute("UPDATE journal SET next_seq = ?", (self.next_seq,))
-        execute(_FORGET, (_json([row[0] for row in gone]),))
+        execute(_DELETE, (_json([row[0] for row in gone]),))
         execute(_ORPHANS, (_json([*{row[1] for row in gone}]),))
 
     def _append(
         self, appends: Sequence[Append], fresh: dict[str, int]
     ) -> dict[tuple[int, int], int]:
-        """Insert events and deliveries; returns how many for each webhook and state."""
+        """Insert events and deliveries; return how many for each webhook and state."""
         if not appends:
             return {}
         events: list[Any] = []
@@ -243,10 +242,10 @@ class Store:
         return grown
 
     def _change(self, changes: Iterable[Change]) -> list[tuple[int, int, int, int]]:
-        """Update deliveries; returns (webhook, state before, state after, how many)."""
+        """Update deliveries; return (webhook, state before, state after, how many)."""
         moves: list[tuple[int, int, int, int]] = []
-        flat = [value for change in changes for value in change]
-        for values, bindings in _chunked(_CHANGE, flat, len(Change._fields)):
+        flat = [value for change in changes for value in _columns(change)]
+        for values, bindings in _chunked(_CHANGE, flat, _CHANGE_COLUMNS):
             moves += self.rows(values + _MOVES, bindings)
             self.connection.execute(values + _UPDATE, bindings)
         return moves
@@ -267,7 +266,7 @@ class Store:
             self.connection.execute(_WEBHOOK, (ref, webhook_id, seen))
         return ref
 
-    def _count(self, ref: int, state: int, number: int) -> None:
+    def _add_count(self, ref: int, state: int, number: int) -> None:
         self._counts.setdefault(ref, [0, 0, 0])[state] += number
 
     def _logged(self, connection: apsw.Connection, schema: str, pages: int) -> int:
@@ -275,8 +274,19 @@ class Store:
         return apsw.SQLITE_OK
 
 
+def _columns(change: Change) -> tuple[Any, ...]:
+    """Return a change as ``_CHANGE`` has it; ``due`` stays where it is ``None``."""
+    status = error = detail = None
+    if change.outcome is not None:
+        outcome = change.outcome
+        status, error, detail = outcome.status, outcome.error, escape_surrogates(outcome.detail)
+    due, at = (change.at, None) if change.state == "pending" else (None, change.at)
+    state = STATES.index(change.state)
+    return change.seq, state, change.attempts, due, status, error, detail, change.reason, at
+
+
 def _chunked(sql: str, flat: list[Any], width: int) -> Iterator[tuple[str, list[Any]]]:
-    """Statements for as many rows as there are, and the bindings of each."""
+    """Yield statements for as many rows as there are, and the bindings of each."""
     at, left = 0, len(flat) // width
     for size in _CHUNKS:
         if left >= size:

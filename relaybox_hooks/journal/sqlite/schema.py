@@ -114,7 +114,7 @@ def connect(path: str, durability: Durability) -> apsw.Connection:
             path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
     except apsw.Error as error:
-        raise _refusal(path, error) from error
+        raise _cannot_open(path, error) from error
     try:
         if connection.readonly("main"):
             raise JournalReadOnlyError(path)
@@ -129,9 +129,9 @@ def connect(path: str, durability: Durability) -> apsw.Connection:
         connection.pragma("journal_mode", "WAL")
         connection.pragma("synchronous", _SYNCHRONOUS[durability])
     except apsw.Error as error:
-        refusal = translate(path, error, connection)
+        found = translate(path, error, connection)
         connection.close(True)
-        raise refusal from error
+        raise found from error
     except BaseException:
         connection.close(True)
         raise
@@ -172,24 +172,24 @@ def migrate(
 def translate(path: str, error: apsw.Error, connection: apsw.Connection) -> JournalError:
     """The journal's error for one of SQLite's (rescode.html)."""
     system = connection.system_errno
-    refusal: JournalError
+    found: JournalError
     if isinstance(error, apsw.BusyError | apsw.LockedError):
-        refusal = JournalLockedError(path)
+        found = JournalLockedError(path)
     elif isinstance(error, apsw.NotADBError):
-        refusal = JournalFormatError(path, "no SQLite database")
+        found = JournalFormatError(path, "no SQLite database")
     elif isinstance(error, apsw.CorruptError):
-        refusal = JournalCorruptError(path, str(error))
+        found = JournalCorruptError(path, str(error))
     elif isinstance(error, apsw.FullError):
-        refusal = JournalDiskFullError(path, system)
+        found = JournalDiskFullError(path, system)
     elif isinstance(error, apsw.ReadOnlyError):
-        refusal = JournalReadOnlyError(path, system)
+        found = JournalReadOnlyError(path, system)
     elif isinstance(error, apsw.IOError | apsw.CantOpenError) and system in _NO_ROOM:
-        refusal = JournalDiskFullError(path, system)
+        found = JournalDiskFullError(path, system)
     elif isinstance(error, apsw.IOError | apsw.CantOpenError) and system in _NO_ACCESS:
-        refusal = JournalReadOnlyError(path, system)
+        found = JournalReadOnlyError(path, system)
     else:
-        refusal = JournalIOError(path, f"SQLite reports: {error}", system)
-    return refusal
+        found = JournalIOError(path, f"SQLite reports: {error}", system)
+    return found
 
 
 def _create_private(path: str) -> None:
@@ -202,10 +202,10 @@ def _create_private(path: str) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise _refusal(path, error) from error
+        raise _cannot_open(path, error) from error
 
 
-def _refusal(path: str, error: Exception) -> JournalError:
+def _cannot_open(path: str, error: Exception) -> JournalError:
     """Why a file cannot even be opened."""
     number = error.errno if isinstance(error, OSError) else None
     if number in _NO_ROOM:

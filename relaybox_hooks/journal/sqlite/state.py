@@ -1,4 +1,4 @@
-"""The event loop's books of a SQLite journal: its state, its numbers, and who waits for what."""
+"""State of a SQLite journal in the event loop: its counts, and the futures of what is queued."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Literal, TypeAlias
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.journal.sqlite.writer_thread import Committed, Opened
 
-#: Where a journal stands.
-JournalStatus: TypeAlias = Literal["new", "opening", "open", "closing", "closed"]
+#: Stages of a journal's life.
+Stage: TypeAlias = Literal["new", "opening", "open", "closing", "closed"]
 
 
 class JournalState:
-    """What both the journal and its writer know; only the event loop's thread touches it.
+    """State shared by the journal and its thread; only the event loop's thread touches it.
 
-    Apart from the journal, so that the thread does not keep a forgotten journal alive.
+    Apart from the journal, so that the thread does not keep an unreferenced journal alive.
 
     Attributes:
-        state: of the journal.
+        stage: of the journal's life.
         pending: how many deliveries are, those being appended included.
         next_seq: the number of the next delivery.
         failing: why changes cannot be written, ``None`` if they can.
@@ -26,10 +26,10 @@ class JournalState:
         closed: done when the thread has released it, with what could not be written.
     """
 
-    __slots__ = ("closed", "failing", "next_seq", "opening", "pending", "state")
+    __slots__ = ("closed", "failing", "next_seq", "opening", "pending", "stage")
 
     def __init__(self) -> None:
-        self.state: JournalStatus = "new"
+        self.stage: Stage = "new"
         self.pending = 0
         self.next_seq = 1
         self.failing: JournalError | None = None
@@ -37,7 +37,7 @@ class JournalState:
         self.closed: Future[Exception | None]
 
     def opened(self, contents: Opened | Exception) -> None:
-        """The file is open, or why it is not."""
+        """Note that the file is open, or why it is not."""
         if isinstance(contents, Exception):
             if not self.opening.done():
                 self.opening.set_exception(contents)
@@ -47,9 +47,8 @@ class JournalState:
             self.opening.set_result(None)
 
     def committed(self, batch: Committed) -> None:
-        """Tell those who wait for the batch's appends."""
+        """Complete the futures of the batch's appends."""
         self.failing = batch.failing
-        self.pending -= batch.settled
         error = batch.error
         for future, seqs, pending in batch.futures:
             if error is not None:
@@ -62,6 +61,6 @@ class JournalState:
                 future.set_exception(error)
 
     def ended(self, error: Exception | None) -> None:
-        """The thread has released the file."""
-        self.state = "closed"
+        """Note that the thread has released the file."""
+        self.stage = "closed"
         self.closed.set_result(error)

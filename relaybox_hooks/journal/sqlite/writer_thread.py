@@ -1,4 +1,4 @@
-"""The one thread that owns the file: what waits at the same time shares a transaction.
+"""The thread that owns the file: what waits at the same time shares a transaction.
 
 The event loop's side only appends to deques and, where the thread sleeps, wakes it. The thread
 answers with one ``call_soon_threadsafe`` a batch. Neither takes a lock.
@@ -15,12 +15,13 @@ from typing import Any, Final, NamedTuple, Protocol
 import apsw
 
 from relaybox_hooks.journal.errors import JournalError
+from relaybox_hooks.journal.protocol import Change
 from relaybox_hooks.journal.sqlite.queries import Steps
-from relaybox_hooks.journal.sqlite.rows import Append, Change, Note, Store
+from relaybox_hooks.journal.sqlite.rows import Append, Note, Store
 from relaybox_hooks.journal.sqlite.schema import Durability, connect, translate
 
-#: What a transaction takes in at most, in deliveries and in bytes of events: a bound on memory,
-#: on the log, and on what one failing transaction turns away.
+#: The most that a transaction takes in, in deliveries and in bytes of events: a bound on memory,
+#: on the log, and on what one failing transaction rejects.
 _BATCH_DELIVERIES: Final = 1024
 _BATCH_BYTES: Final = 8 << 20
 #: Pages of 4 KiB in the log that bring a checkpoint about. SQLite's own default; with four times
@@ -31,26 +32,24 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class Opened(NamedTuple):
-    """What the file holds at first."""
+    """Contents of the file as it is opened."""
 
     next_seq: int
     pending: int
 
 
 class Committed(NamedTuple):
-    """What came of a batch.
+    """Result of a batch.
 
     Attributes:
         futures: those of its appends, each with the seqs of its deliveries and how many of these
             are pending: all or none.
         error: why none of the appends was stored, ``None`` where all were.
-        settled: by how much the changes have brought down the number of pending deliveries.
         failing: why changes could not be written, ``None`` where none is left over.
     """
 
     futures: Sequence[tuple[Future[Sequence[int]], range, int]]
     error: JournalError | None
-    settled: int
     failing: JournalError | None
 
 
@@ -68,14 +67,14 @@ class Listener(Protocol):
 
 
 class Job(NamedTuple):
-    """A question, and where its answer goes."""
+    """A query, and the future of its result."""
 
     ask: Callable[[Store], Steps[Any]]
     future: Future[Any]
 
 
-class Writer:
-    """Takes appends, changes and questions from the event loop, and writes and answers them.
+class WriterThread:
+    """Writes appends and changes of the event loop's thread, and answers its queries.
 
     Mutable state shared by the two threads: the four deques, which one side fills and the other
     empties; ``_stopping``, which only ever becomes true. All else belongs to the thread.
@@ -111,13 +110,13 @@ class Writer:
         if not self._awake.is_set():
             self._awake.set()
 
-    def stop(self) -> None:
+    def request_close(self) -> None:
         """Write and answer what is queued, then release the file and end."""
         self._stopping = True
         self._awake.set()
 
     def join(self) -> None:
-        """Wait for the thread, which ends right after it has told ``ended``."""
+        """Wait for the thread, which ends right after it has called ``ended``."""
         self._thread.join()
 
     # The thread
@@ -128,16 +127,16 @@ class Writer:
             try:
                 store = Store(connection, self._path)
             except apsw.Error as error:
-                refusal = translate(self._path, error, connection)
+                journal_error = translate(self._path, error, connection)
                 connection.close(True)
-                raise refusal from error
+                raise journal_error from error
         except Exception as error:
-            self._tell(self._listener.opened, error)
-            self._tell(self._listener.ended, None)
+            self._report(self._listener.opened, error)
+            self._report(self._listener.ended, None)
             return
-        self._tell(self._listener.opened, Opened(store.next_seq, store.pending))
+        self._report(self._listener.opened, Opened(store.next_seq, store.pending))
         while not self._stopping or self._queued():
-            self._turn(store)
+            self._iterate(store)
         if self.unwritten or self._unwritten_notes:
             self._batch(store, 0, 0, 0)
         failure: Exception | None = self.failing
@@ -145,19 +144,19 @@ class Writer:
             store.close()
         except apsw.Error as error:
             failure = translate(self._path, error, store.connection)
-        self._tell(self._listener.ended, failure)
+        self._report(self._listener.ended, failure)
 
     def _queued(self) -> bool:
         return bool(self.appends or self.changes or self.notes or self.jobs or self._running)
 
-    def _turn(self, store: Store) -> None:
-        """Commit what is queued, begin the questions that were queued with it, or sleep."""
+    def _iterate(self, store: Store) -> None:
+        """Commit what is queued, begin the queries that were queued with it, or sleep."""
         if not self._queued():
             self._awake.clear()
             if not self._queued() and not self._stopping:
                 left_over = self.unwritten or self._unwritten_notes
                 self._awake.wait(_RETRY_SECONDS if left_over else None)
-        # Taken before the rest is counted: whatever was queued before a question is counted too.
+        # Taken before the rest is counted: whatever was queued before a query is counted too.
         arrived = [self.jobs.popleft() for _ in range(len(self.jobs))]
         appends, changes, notes = len(self.appends), len(self.changes), len(self.notes)
         left_over = self.unwritten or self._unwritten_notes
@@ -175,7 +174,7 @@ class Writer:
                 pass  # the log only grows; what then cannot be written will tell
 
     def _batch(self, store: Store, appends: int, changes: int, notes: int) -> int:
-        """Write a transaction of what is queued, up to the bounds, and tell the event loop.
+        """Write a transaction of what is queued, up to the bounds, and report to the event loop.
 
         Returns:
             How many of the appends it took.
@@ -192,7 +191,6 @@ class Writer:
             self.unwritten[change.seq] = change
         self._unwritten_notes += (self.notes.popleft() for _ in range(notes))
         new = [append for _, append in taken]
-        pending = store.pending
         error = self._write(store, new, also_changes=True)
         if error is not None and new and (self.unwritten or self._unwritten_notes):
             # One of the two may be what cannot be written: the other need not suffer.
@@ -202,13 +200,11 @@ class Writer:
             (future, range(seq, seq + len(targets)), len(targets) if dead is None else 0)
             for future, (seq, _, targets, dead) in taken
         ]
-        stored = 0 if error is not None else sum(number for _, _, number in futures)
-        self._tell(
+        self._report(
             self._listener.committed,
             Committed(
                 futures,
                 error if new else None,
-                pending + stored - store.pending,
                 self.failing,
             ),
         )
@@ -217,7 +213,7 @@ class Writer:
     def _write(
         self, store: Store, appends: Sequence[Append], *, also_changes: bool
     ) -> JournalError | None:
-        """Write a transaction; returns why it could not be, and notes that for the changes."""
+        """Write a transaction; return why it could not be, and note that for the changes."""
         changes = self.unwritten.values() if also_changes else ()
         notes = self._unwritten_notes if also_changes else ()
         error: JournalError | None = None
@@ -235,32 +231,32 @@ class Writer:
         return error
 
     def _step(self, store: Store) -> None:
-        """Go on with the question that has waited longest."""
+        """Go on with the query that has waited longest."""
         steps, future = self._running.popleft()
         try:
             if not future.cancelled():
                 next(steps)
                 self._running.append((steps, future))
         except StopIteration as stop:
-            self._tell(_resolve, future, stop.value, None)
+            self._report(_resolve, future, stop.value, None)
         except Exception as error:
-            self._tell(_resolve, future, None, self._explain(store, error))
+            self._report(_resolve, future, None, self._explain(store, error))
 
     def _explain(self, store: Store, error: Exception) -> JournalError:
         if isinstance(error, JournalError):
             return error
         if isinstance(error, apsw.Error):
-            refusal = translate(self._path, error, store.connection)
+            journal_error = translate(self._path, error, store.connection)
         else:
-            refusal = JournalError(self._path, f"it cannot be stored: {error!r}")
-        refusal.__cause__ = error
-        return refusal
+            journal_error = JournalError(self._path, f"it cannot be stored: {error!r}")
+        journal_error.__cause__ = error
+        return journal_error
 
-    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+    def _report(self, callback: Callable[..., object], *arguments: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
         except RuntimeError:
-            # The loop was closed without aclose(): there is nobody left to work for.
+            # The loop was closed without aclose(): no result is awaited any more.
             self._stopping = True
 
 
