@@ -1,4 +1,4 @@
-"""Time as the dispatcher sees it: one seam, so that tests can hold it still."""
+"""Wall time, monotonic time and timers behind one protocol, so that tests can control them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Protocol
 
 
 class Handle(Protocol):
-    """A timer that can still be called off."""
+    """A timer that can be cancelled."""
 
     def cancel(self) -> None:
-        """Call it off; harmless when it has fired."""
+        """Cancel it; harmless when it has fired."""
 
 
 class Clock(Protocol):
@@ -40,13 +40,13 @@ class LoopClock:
 
 
 class Clocked(Protocol):
-    """Whoever has a clock, from some moment on."""
+    """Whoever has a clock, from its start on."""
 
     clock: Clock
 
 
 class Alarm:
-    """One timer that is set to the earliest of the moments it is asked for."""
+    """One timer, set to the earliest of the moments that it was asked for."""
 
     __slots__ = ("_callback", "_handle", "_owner", "_when")
 
@@ -57,31 +57,31 @@ class Alarm:
         self._when = 0.0
 
     def now(self) -> float:
-        """The moment it is, on the clock it is set by (monotonic)."""
+        """Return the present moment on the clock that it goes by (monotonic)."""
         return self._owner.clock.monotonic()
 
     def set(self, when: float) -> None:
-        """Ring at ``when`` (monotonic), unless it will ring earlier anyway."""
+        """Fire at ``when`` (monotonic), unless it will fire earlier anyway."""
         if self._handle is not None:
             if self._when <= when:
                 return
             self._handle.cancel()
         self._when = when
-        self._handle = self._owner.clock.call_at(when, self._ring)
+        self._handle = self._owner.clock.call_at(when, self._fire)
 
     def cancel(self) -> None:
-        """Do not ring."""
+        """Do not fire."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self._handle = None
         self._callback()
 
 
 async def sleep(clock: Clock, seconds: float) -> None:
-    """Sleep on ``clock``."""
+    """Sleep for so many seconds on ``clock``."""
     woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     handle = clock.call_at(clock.monotonic() + seconds, lambda: _wake(woken))
     try:

@@ -1,4 +1,4 @@
-"""The one seam that logs, counts and traces hang on."""
+"""Observers: the protocol of no-op methods that logs, metrics and traces implement."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from relaybox_hooks.clock import Clock
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
-from relaybox_hooks.outcome import Outcome, Verdict
+from relaybox_hooks.outcome import DELIVERED, Outcome
 from relaybox_hooks.stats import CloseReport, Receipt, Stats
 from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.targets.webhook import Webhook, checked_headers
 from relaybox_hooks.wire.envelope import Envelope
 
 logger: Final = logging.getLogger("relaybox_hooks")
-
-# Looking up an enum's member by name costs more than the decision that it is needed for.
-_DELIVERED: Final = Verdict.DELIVERED
 
 #: One method of each observer that overrides it.
 Listeners: TypeAlias = tuple[Callable[..., Any], ...]
@@ -54,29 +51,29 @@ class Attempt:
 
 
 class Observer:
-    """What happens in the dispatcher. Override what you need; each method does nothing.
+    """Observer of a ``Hooks``. Override what you need; each method does nothing.
 
     Methods are called in the event loop and must not block. One that raises is logged, and
-    harms neither delivery nor the other observers. A method nobody overrides costs nothing.
-    An attribute that merely has such a name, and cannot be called, is left alone.
+    harms neither delivery nor the other observers. A method that no observer overrides costs
+    nothing. An attribute that merely has such a name, and cannot be called, is left alone.
     """
 
     def started(self, stats: Callable[[], Stats]) -> None:
-        """Events are accepted from now on. ``stats()`` gives the counts at any later time, to
-        callers in the event loop's thread."""
+        """Called when events are accepted from now on. ``stats()`` returns the counts at any later
+        time, to callers in the event loop's thread."""
 
     def emitting(self, event_id: str, name: str) -> None:
-        """An event is about to be handed to its targets, in the context of ``emit``'s caller.
-        Nothing refuses it any more: ``emitted`` follows."""
+        """Called before an event is handed to its targets, in the context of ``emit``'s caller.
+        It has passed every check: ``emitted`` follows."""
 
     def emitted(self, name: str, receipt: Receipt) -> None:
-        """An event was handed to at least one lane, or dropped by one; or, where the journal could
-        not store it, neither."""
+        """Called when an event was handed to at least one lane, or dropped by one; or, where the
+        journal could not store it, neither."""
 
     def attempting(
         self, webhook: Webhook, event_id: str, name: str, number: int
     ) -> Mapping[str, str] | None:
-        """An attempt begins, in the context that it is made in; ``attempted`` follows there.
+        """Called before an attempt, in the context that it is made in; ``attempted`` follows there.
 
         Returns:
             Headers for the request, if any. They replace neither the protocol's nor the
@@ -84,44 +81,51 @@ class Observer:
         """
 
     def attempted(self, attempt: Attempt) -> None:
-        """An attempt came to its outcome, whatever that is."""
+        """Called after each attempt, whatever its outcome."""
 
     def delivered(self, attempt: Attempt) -> None:
-        """The attempt delivered its event."""
+        """Called after an attempt that delivered its event."""
 
     def retried(self, attempt: Attempt) -> None:
-        """The attempt failed and another is due in ``attempt.next_in`` seconds."""
+        """Called after an attempt that failed; another is due in ``attempt.next_in`` seconds."""
 
     def dropped(self, target: str, event_id: str, name: str, reason: str) -> None:
-        """A full lane dropped an event; ``reason`` is the policy that did it, or ``shutdown`` where
-        closing ended a subscriber's wait for it."""
+        """Called when a full lane dropped an event; ``reason`` is the policy that did it, or
+        ``shutdown`` where closing ended a subscriber's wait for it."""
 
     def dead_lettered(self, letter: DeadLetter) -> None:
-        """A delivery was given up on."""
+        """Called when a delivery was given up."""
 
     def subscriber_began(self, subscriber: str, event: Event) -> None:
-        """A local function is about to be called, in the context that it is called in."""
+        """Called before a local function, in the context that it is called in."""
 
     def subscriber_ended(self, subscriber: str, event: Event, error: BaseException | None) -> None:
-        """It has returned, has raised ``error``, or was cancelled; told in the same context."""
+        """Called after it has returned, raised ``error``, or was cancelled, in the same context."""
 
     def subscriber_failed(self, subscriber: str, event: Event, error: BaseException) -> None:
-        """A local function raised."""
+        """Called when a local function raised."""
 
     def breaker_changed(self, webhook: Webhook, before: BreakerState, after: BreakerState) -> None:
-        """A webhook's breaker opened, let a probe through, or closed."""
+        """Called when a webhook's breaker opened, let a probe through, or closed."""
 
     def webhook_disabled(self, webhook: Webhook, reason: str) -> None:
-        """A webhook is sent nothing any more."""
+        """Called when a webhook was disabled: it is sent nothing any more."""
 
     def closed(self, report: CloseReport) -> None:
-        """The dispatcher has closed."""
+        """Called when the ``Hooks`` have closed."""
+
+
+#: The methods of an observer.
+_METHODS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 class Notifier:
-    """Calls the observers that override a method; an empty tuple where none does.
+    """Calls the observers that override a method; the tuple is empty where none does.
 
     Call sites test the tuple before they build the arguments.
+
+    Attributes:
+        observes_attempts: whether any observer is called after attempts.
     """
 
     __slots__ = (
@@ -135,6 +139,7 @@ class Notifier:
         "dropped",
         "emitted",
         "emitting",
+        "observes_attempts",
         "retried",
         "started",
         "subscriber_began",
@@ -165,7 +170,7 @@ class Notifier:
             if not isinstance(observer, Observer):
                 raise ConfigError("observers", observer, "give objects of subclasses of Observer")
         self._broken: set[Callable[..., Any]] = set()
-        for method in Notifier.__slots__[1:]:
+        for method in _METHODS:
             plain = getattr(Observer, method)
             bound = tuple(
                 getattr(observer, method)
@@ -174,6 +179,7 @@ class Notifier:
                 or callable(vars(observer).get(method))
             )
             setattr(self, method, bound)
+        self.observes_attempts = bool(self.attempted or self.delivered or self.retried)
 
     def tell(self, listeners: Listeners, *args: Any) -> None:
         """Call each listener; one that raises is logged the first time it does."""
@@ -195,8 +201,8 @@ class Notifier:
         *,
         replayed: bool = False,
     ) -> None:
-        """Tell what an attempt came to that began at ``began``, monotonic."""
-        delivered = outcome.verdict is _DELIVERED
+        """Report the outcome of an attempt that began at ``began``, monotonic."""
+        delivered = outcome.verdict == DELIVERED
         also = self.delivered if delivered else self.retried if next_in is not None else ()
         if not (self.attempted or also):
             return
@@ -215,7 +221,7 @@ class Notifier:
         self.tell(also, attempt)
 
     def headers(self, webhook: Webhook, envelope: Envelope, number: int) -> dict[str, str]:
-        """Tell that an attempt begins; returns the headers that listeners give it, in lower case.
+        """Report that an attempt begins; return the headers that listeners give it, in lower case.
 
         One whose headers cannot be sent is as broken as one that raises: it gives none.
         """

@@ -1,4 +1,4 @@
-"""What an attempt came to, and when the next is due. Pure: told the time, given randomness."""
+"""Outcomes of attempts, and when the next one is due. Pure: time and randomness are arguments."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from enum import Enum
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from relaybox_hooks.targets.policies import RetryPolicy
 
-#: Seconds; a ``Retry-After`` beyond is read as this, some thirty years, and capped in any case.
+#: Seconds, some thirty years: a longer ``Retry-After`` is read as this. Policies cap it anyway.
 _LONGEST: Final = 1e9
 
 
-#: Seconds: the resolution of an attempt's timestamp. Two attempts in one and the same millisecond
-#: would be the same request, signature included, and a receiver would take it for a replay.
+#: Seconds: the resolution of an attempt's timestamp. Two attempts in one millisecond would be the
+#: same request, signature included, and a receiver would refuse the second as a replay.
 _TICK: Final = 0.001
 
 
-class Verdict(Enum):
-    """What an attempt came to."""
+#: What follows from an attempt: nothing more, another attempt, no further attempt, or none at
+#: this webhook at all (410).
+Verdict: TypeAlias = Literal["delivered", "retry", "failed", "gone"]
 
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    FAILED = "failed"
-    GONE = "gone"
+DELIVERED: Final = "delivered"
+RETRY: Final = "retry"
+FAILED: Final = "failed"
+ENDPOINT_GONE: Final = "gone"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an attempt came to, with the real status or error.
+    """Result of an attempt, with the real status or error.
 
     Attributes:
-        verdict: what follows from it.
+        verdict: ``"delivered"``, ``"retry"``, ``"failed"`` (final) or ``"gone"`` (410).
         status: the HTTP status, or ``None`` where there was none.
         error: the class of the error, or ``None`` where there was a status.
-        detail: what the error said, or what to do about the status.
+        detail: the error's message, or what to do about the status.
         retry_after: seconds the receiver asked to wait, or ``None``.
         peer: address and port that answered, or ``None``.
     """
@@ -66,7 +66,7 @@ def of_status(
     now: float,
     peer: str | None = None,
 ) -> Outcome:
-    """The outcome of a response.
+    """Return the outcome of a response.
 
     Args:
         status: 100 to 599.
@@ -76,20 +76,20 @@ def of_status(
         peer: who answered.
     """
     if 200 <= status < 300:
-        return _outcome(Verdict.DELIVERED, status, peer=peer)
+        return _outcome(DELIVERED, status, peer=peer)
     if status == 410:
-        return _outcome(Verdict.GONE, status, detail="the endpoint is gone for good", peer=peer)
+        return _outcome(ENDPOINT_GONE, status, detail="the endpoint is gone for good", peer=peer)
     if status in policy.statuses:
         wait = None if retry_after is None else parse_retry_after(retry_after, now)
-        return _outcome(Verdict.RETRY, status, retry_after=wait, peer=peer)
+        return _outcome(RETRY, status, retry_after=wait, peer=peer)
     detail = ""
     if 300 <= status < 400:
         detail = "redirects are not followed; register the final URL"
-    return _outcome(Verdict.FAILED, status, detail=detail, peer=peer)
+    return _outcome(FAILED, status, detail=detail, peer=peer)
 
 
 def parse_retry_after(text: str, now: float) -> float | None:
-    """Seconds from ``now``, or ``None`` where the header is neither seconds nor a date.
+    """Return seconds from ``now``, or ``None`` where the header is neither seconds nor a date.
 
     RFC 9110 §10.2.3: a whole number of seconds, or an HTTP date.
     """
@@ -108,8 +108,8 @@ def parse_retry_after(text: str, now: float) -> float | None:
 def next_delay(
     outcome: Outcome, attempts: int, policy: RetryPolicy, random: Callable[[], float]
 ) -> float | None:
-    """Seconds until the next attempt after this outcome, ``None`` where none will be made."""
-    if outcome.verdict is not Verdict.RETRY:
+    """Return seconds until the next attempt, ``None`` where none will be made."""
+    if outcome.verdict != RETRY:
         return None
     delay = policy.delay(attempts, outcome.retry_after, random)
     return None if delay is None else max(delay, _TICK)

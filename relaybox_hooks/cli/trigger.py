@@ -23,7 +23,7 @@ from relaybox_hooks.errors import UnknownEventError
 from relaybox_hooks.events import EVENTS
 from relaybox_hooks.hooks import Hooks
 from relaybox_hooks.observer import Attempt, Observer
-from relaybox_hooks.outcome import Verdict
+from relaybox_hooks.outcome import DELIVERED
 from relaybox_hooks.targets.policies import RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 
@@ -126,7 +126,7 @@ class _Teller(Observer):
 
     def attempted(self, attempt: Attempt) -> None:
         outcome = attempt.outcome
-        delivered = outcome.verdict is Verdict.DELIVERED
+        delivered = outcome.verdict == DELIVERED
         self.delivered_one |= delivered
         then: tuple[str, str] = ("delivered", "green")
         if not delivered:

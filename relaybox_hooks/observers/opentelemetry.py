@@ -12,7 +12,7 @@ from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.errors import MissingExtraError
 from relaybox_hooks.events import Event
 from relaybox_hooks.observer import Attempt, Observer
-from relaybox_hooks.outcome import Verdict
+from relaybox_hooks.outcome import DELIVERED
 from relaybox_hooks.stats import CloseReport, Receipt
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.validation import check_int
@@ -162,7 +162,7 @@ class OpenTelemetryObserver(Observer):
             run.span.set_attribute("network.peer.port", int(port))
         if attempt.next_in is not None:
             run.span.set_attribute("relaybox_hooks.next_in", attempt.next_in)
-        if outcome.verdict is Verdict.DELIVERED:
+        if outcome.verdict == DELIVERED:
             run.end()
         else:
             run.end(outcome.error or str(outcome.status), outcome.detail)

@@ -1,77 +1,63 @@
-"""Deadlines of the attempts under way at one webhook, all kept by a single timer."""
+"""Deadlines of the attempts under way, all kept by a single timer."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from relaybox_hooks.clock import Alarm, Clocked
 
 _NEVER: Final = float("inf")
 
 
-class Worker:
-    """A running worker and the attempt that it makes.
+class Overdue(Protocol):
+    """An attempt that has a deadline.
 
     Attributes:
-        task: the task it runs in.
-        began: when the attempt began, monotonic.
-        turn: the breaker's turn in which it began.
-        deadline: when the attempt under way must end, monotonic; ``inf`` between attempts.
-        overdue: the deadline has passed, and the task was cancelled for that reason.
+        deadline: when it must end, monotonic.
     """
 
-    __slots__ = ("began", "deadline", "overdue", "task", "turn")
+    deadline: float
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
-        self.task = task
-        self.began = 0.0
-        self.turn = 0
-        self.deadline = _NEVER
-        self.overdue = False
+    def time_out(self) -> None:
+        """Cancel the attempt, because its deadline has passed."""
 
 
 class Deadlines:
-    """Cancels workers whose attempt takes too long.
+    """Ends attempts that take too long.
 
-    aiohttp would start a timer for every request; as all the attempts of a webhook may take
-    equally long, one that is set to the earliest deadline does for them all.
+    One timer, set to the earliest deadline, does for all of them: with one for each, as aiohttp
+    starts, timers would cost more than the rest of an attempt's bookkeeping.
+
+    Attributes:
+        running: the attempts under way.
+        earliest: when the timer fires, monotonic; ``inf`` while it is not set.
     """
 
-    __slots__ = ("_alarm", "workers")
+    __slots__ = ("_alarm", "earliest", "running")
 
     def __init__(self, owner: Clocked) -> None:
-        self._alarm = Alarm(owner, self._cancel_overdue)
-        #: The running workers.
-        self.workers: set[Worker] = set()
+        self._alarm = Alarm(owner, self._end_overdue)
+        self.running: set[Overdue] = set()
+        self.earliest = _NEVER
 
-    @property
-    def in_flight(self) -> int:
-        """How many attempts are under way."""
-        return sum(worker.deadline != _NEVER for worker in self.workers)
-
-    def begin(self, worker: Worker, deadline: float) -> None:
-        """The worker's attempt has until ``deadline``, monotonic."""
-        worker.deadline = deadline
+    def set_timer(self, deadline: float) -> None:
+        """Let the timer fire at ``deadline``, which is before ``earliest``."""
+        self.earliest = deadline
         self._alarm.set(deadline)
 
-    def end(self, worker: Worker) -> None:
-        """The worker's attempt is over."""
-        worker.deadline = _NEVER
-        worker.overdue = False
-
     def cancel(self) -> None:
-        """Cut nobody off any more."""
+        """Cancel the timer."""
+        self.earliest = _NEVER
         self._alarm.cancel()
 
-    def _cancel_overdue(self) -> None:
+    def _end_overdue(self) -> None:
+        self.earliest = _NEVER
         now = self._alarm.now()
         nearest = _NEVER
-        for worker in self.workers:
-            if worker.deadline > now:
-                nearest = min(nearest, worker.deadline)
-            elif not worker.overdue:
-                worker.overdue = True
-                worker.task.cancel()
+        for attempt in tuple(self.running):
+            if attempt.deadline > now:
+                nearest = min(nearest, attempt.deadline)
+            else:
+                attempt.time_out()
         if nearest != _NEVER:
-            self._alarm.set(nearest)
+            self.set_timer(nearest)

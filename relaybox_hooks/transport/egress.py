@@ -240,7 +240,7 @@ class _EgressConnector(TCPConnector):
         super().__init__(**({"resolver": self._lookups} | options))
 
     async def close(self, *, abort_ssl: bool = False) -> None:
-        self._lookups.stop()
+        self._lookups.shut_down()
         await super().close(abort_ssl=abort_ssl)
 
     async def connect(

@@ -1,11 +1,10 @@
-"""How the dispatcher's own session posts: a request that is one piece, a response that knows
-its peer.
+"""Requests that are prepared as one piece, and responses that know their peer.
 
 A session makes its requests and responses of the classes it is opened with. What aiohttp does
 for any request (merge and complete its headers, find out what its body is, start a task to
 write it) comes to the same for every POST to a webhook, and is a quarter of what one costs. So
-the head is prepared once per webhook, and a request is a :class:`Letter`: all of its bytes,
-written in the step that sends it.
+the head is prepared once per webhook, and a request is a :class:`PrebuiltRequest`: all of its
+bytes, written in the step that sends it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,15 @@ from aiohttp import (
     ClientRequest,
     ClientResponse,
     ClientSession,
+    DummyCookieJar,
     __version__,
 )
 from aiohttp.connector import Connection
 from aiohttp.helpers import TimerNoop
 from multidict import CIMultiDict
 from yarl import URL
+
+from relaybox_hooks.transport.egress import EgressPolicy, make_connector
 
 #: A longer body is left to aiohttp, which goes on writing when the socket takes more. Up to this
 #: it does not wait for that either.
@@ -36,12 +38,17 @@ AT_ONCE: Final = 2**16
 #: 128 KiB on; and the answers of webhooks are short.
 READ_SIZE: Final = 2**15
 
-#: The sessions that take letters.
+#: Response headers beyond these are an error: aiohttp's own defaults, named here so that a
+#: change of theirs does not change what an endpoint can make us hold.
+_MAX_LINE: Final = 8190
+_MAX_HEADERS: Final = 128
+
+#: The sessions that take prebuilt requests.
 _TAKING: Final[WeakSet[ClientSession]] = WeakSet()
 
 _NO_TIMER: Final = TimerNoop()
 
-#: The releases of aiohttp that letters were tried with.
+#: The releases of aiohttp that prebuilt requests were tried with.
 _TRIED: Final = ("3.14.",)
 
 
@@ -60,9 +67,9 @@ class PrebuiltRequest:
 
 
 class PostRequest(ClientRequest):
-    """A request that may be a letter, which has its headers in it and is given no others."""
+    """A request that may be prebuilt: then its headers are in it, and it is given no others."""
 
-    _letter: PrebuiltRequest | None = None
+    _prebuilt: PrebuiltRequest | None = None
 
     def update_headers(self, headers: Any) -> None:
         """Complete them, unless there are none."""
@@ -77,22 +84,22 @@ class PostRequest(ClientRequest):
             super().update_auto_headers(skip_auto_headers)
 
     def update_body_from_data(self, body: Any, _stacklevel: int = 3) -> None:
-        """Keep a letter as it is."""
+        """Keep a prebuilt request as it is."""
         if type(body) is PrebuiltRequest:
-            self._letter = body
+            self._prebuilt = body
         else:
             super().update_body_from_data(body, _stacklevel + 1)
 
     async def send(self, conn: Connection) -> ClientResponse:
         """Write the request; the response has yet to be read."""
-        letter, protocol, transport = self._letter, conn.protocol, conn.transport
-        if letter is None:
+        prebuilt, protocol, transport = self._prebuilt, conn.protocol, conn.transport
+        if prebuilt is None:
             return await super().send(conn)
         if protocol is None or transport is None or transport.is_closing():
             raise ClientConnectionResetError("the connection was closed before it could be used")
         if getattr(transport, "max_size", 0) > READ_SIZE:  # uvloop's has buffers of its own
             transport.max_size = READ_SIZE  # type: ignore[attr-defined]
-        transport.write(letter.text)
+        transport.write(prebuilt.text)
         protocol.start_timeout()
         return self.response_class(
             self.method,
@@ -104,7 +111,7 @@ class PostRequest(ClientRequest):
             traces=[],
             loop=self.loop,
             session=self.session,
-            stream_writer=letter,  # type: ignore[arg-type]  # it is asked for its size alone
+            stream_writer=prebuilt,  # type: ignore[arg-type]  # it is asked for its size alone
         )
 
 
@@ -122,12 +129,21 @@ class PeerResponse(ClientResponse):
         return super().start(connection)
 
 
-def open_posting(**options: Any) -> ClientSession:
-    """A session that takes letters, if this aiohttp is one that was tried with them.
+def open_session(egress: EgressPolicy) -> ClientSession:
+    """Open a session that keeps no cookies, takes no proxy from the environment, and connects only
+    where ``egress`` allows. Its connector sets no limit: each lane has its own.
 
-    Args:
-        options: of ``ClientSession``.
+    It takes prebuilt requests, if this aiohttp is a release that was tried with them.
     """
+    options: dict[str, Any] = {
+        "connector": make_connector(egress),
+        "cookie_jar": DummyCookieJar(),
+        "trust_env": False,
+        "auto_decompress": False,
+        "max_line_size": _MAX_LINE,
+        "max_field_size": _MAX_LINE,
+        "max_headers": _MAX_HEADERS,
+    }
     if not fits(__version__, ClientRequest, ClientResponse):
         return ClientSession(response_class=PeerResponse, **options)
     session = ClientSession(request_class=PostRequest, response_class=PeerResponse, **options)
@@ -136,12 +152,12 @@ def open_posting(**options: Any) -> ClientSession:
 
 
 def takes_prebuilt(session: ClientSession) -> bool:
-    """Whether ``session`` was opened here, and not by the host."""
+    """Return whether ``session`` was opened here, and not by the host."""
     return session in _TAKING
 
 
 def fits(release: str, request: type, response: type) -> bool:
-    """Whether aiohttp's ``release`` was tried, and its classes have what is overridden here.
+    """Return whether aiohttp's ``release`` was tried, and its classes have what is overridden here.
 
     With any other release, requests are made the long way: slower, and as it makes all of its own.
     """
@@ -153,20 +169,20 @@ def fits(release: str, request: type, response: type) -> bool:
 
 
 def start_of(url: URL, headers: Mapping[str, str]) -> str:
-    """The lines that all requests to one webhook begin with: its URL and its own ``headers``."""
+    """Return the first lines of all requests to one webhook: its URL and its own ``headers``."""
     start = f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {url.host_port_subcomponent}\r\n"
     return start + _lines(headers)
 
 
 def lines_of(headers: Mapping[str, str]) -> str:
-    """The lines of ``headers``, and of those that aiohttp sends where they are not among them."""
+    """Return the lines of ``headers``, and of those that aiohttp sends if they are missing."""
     whole = CIMultiDict[str](ClientRequest.DEFAULT_HEADERS)
     whole.update(headers)
     return _lines(whole)
 
 
 def write(head: str, headers: Mapping[str, str], body: bytes) -> PrebuiltRequest:
-    """The letter with the lines of ``head``, then ``headers``, and ``body``.
+    """Return the request with the lines of ``head``, then ``headers``, and ``body``.
 
     Raises:
         ValueError: a header that would begin another line.

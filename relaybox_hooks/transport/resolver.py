@@ -1,4 +1,4 @@
-"""Names to addresses, so that names whose lookup hangs hold up no other."""
+"""Name resolution: a lookup that hangs delays no other name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 #: Lookups at a time. The event loop's own pool, which aiohttp would use, has 5 threads on a
-#: single core and is everybody's: a few names whose servers are silent would fill it.
+#: single core and is shared by the whole process: a few names whose servers are silent would fill it.
 _THREADS: Final = 64
 
 _Lookup: TypeAlias = tuple[str, int, int]
@@ -32,7 +32,7 @@ class SystemResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of ``host``; joins a lookup that is under way.
+        """Return the addresses of ``host``; join a lookup that is under way.
 
         Raises:
             OSError: it has none, or the lookup failed.
@@ -43,21 +43,21 @@ class SystemResolver(AbstractResolver):
             loop = asyncio.get_running_loop()
             lookup = loop.run_in_executor(self._threads, _look_up, host, port, family)
             self._running[key] = lookup
-            lookup.add_done_callback(lambda done: self._ended(key, done))
+            lookup.add_done_callback(lambda done: self._finished(key, done))
         # One caller's cancellation must not take the lookup from the others.
         return await asyncio.shield(lookup)
 
-    def stop(self) -> None:
-        """Wait for no lookup any more."""
+    def shut_down(self) -> None:
+        """Cancel the lookups under way, without waiting for their threads."""
         for lookup in tuple(self._running.values()):
             lookup.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def close(self) -> None:
-        """What :meth:`stop` does, as aiohttp calls it."""
-        self.stop()
+        """Shut down, as aiohttp asks for it."""
+        self.shut_down()
 
-    def _ended(self, key: _Lookup, lookup: asyncio.Future[list[ResolveResult]]) -> None:
+    def _finished(self, key: _Lookup, lookup: asyncio.Future[list[ResolveResult]]) -> None:
         del self._running[key]
         if not lookup.cancelled():
             lookup.exception()  # asked for, in case all who waited have left

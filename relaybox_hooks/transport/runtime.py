@@ -1,0 +1,125 @@
+"""The runtime that the parts of one ``Hooks`` share: event loop, clock, HTTP session and the like."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Literal, TypeAlias
+
+from aiohttp import ClientSession
+
+from relaybox_hooks.clock import Clock, LoopClock
+from relaybox_hooks.errors import HooksClosedError
+from relaybox_hooks.observer import Notifier
+from relaybox_hooks.transport.deadlines import Deadlines
+from relaybox_hooks.transport.egress import EgressPolicy
+from relaybox_hooks.transport.prebuilt_request import open_session
+
+#: Stages in the life of a ``Hooks``.
+State: TypeAlias = Literal["new", "open", "closing", "closed"]
+
+
+class Runtime:
+    """Shared by all lanes, attempts and replays of one ``Hooks``; handed down at construction.
+
+    ``loop``, ``context``, ``session`` and, unless it is given, ``clock`` are set by :meth:`start`.
+
+    Attributes:
+        clock: wall time, monotonic time and timers.
+        context: the context variables that workers begin with.
+        deadlines: of the attempts under way.
+        joiners: futures to be done as soon as nothing is outstanding.
+        loop: the event loop.
+        notifier: calls the observers.
+        outstanding: events that all lanes together have accepted and not settled.
+        random: draws from [0, 1), for jitter.
+        session: the HTTP session that all requests share.
+        state: ``"new"``, ``"open"``, ``"closing"`` or ``"closed"``.
+    """
+
+    __slots__ = (
+        "_own_clock",
+        "_own_session",
+        "clock",
+        "context",
+        "deadlines",
+        "joiners",
+        "loop",
+        "notifier",
+        "outstanding",
+        "random",
+        "session",
+        "state",
+    )
+
+    clock: Clock
+    context: Context
+    loop: asyncio.AbstractEventLoop
+    session: ClientSession
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        random: Callable[[], float],
+        *,
+        clock: Clock | None = None,
+        session: ClientSession | None = None,
+    ) -> None:
+        self.notifier = notifier
+        self.random = random
+        self.deadlines = Deadlines(self)
+        self.outstanding = 0
+        self.state: State = "new"
+        self.joiners: list[asyncio.Future[None]] = []
+        self._own_clock = clock is None
+        self._own_session = session is None
+        if clock is not None:
+            self.clock = clock
+        if session is not None:
+            self.session = session
+
+    def start(self) -> None:
+        """Take the running event loop, its clock and the current context."""
+        self.loop = asyncio.get_running_loop()
+        if self._own_clock:
+            self.clock = LoopClock(self.loop)
+        self.context = copy_context()
+
+    def open_session(self, egress: EgressPolicy) -> None:
+        """Open the HTTP session, unless the host gave its own."""
+        if self._own_session:
+            self.session = open_session(egress)
+
+    async def close_session(self) -> None:
+        """Close the HTTP session, unless it is the host's own."""
+        if self._own_session:
+            await self.session.close()
+
+    def now(self) -> float:
+        """Return the wall time; before the start, when there may be no clock yet, the machine's."""
+        return self.clock.time() if hasattr(self, "clock") else time.time()
+
+    def check_not_closed(self) -> None:
+        """Raise HooksClosedError once closing has begun."""
+        if self.state in ("closing", "closed"):
+            raise HooksClosedError(self.state)
+
+    def settled(self, events: int = 1) -> None:
+        """Count accepted events as settled."""
+        self.outstanding -= events
+        if not self.outstanding and self.joiners:
+            joiners, self.joiners = self.joiners, []
+            for joiner in joiners:
+                if not joiner.done():
+                    joiner.set_result(None)
+
+    def at_rest(self) -> asyncio.Future[None]:
+        """Return a future that is done as soon as nothing is outstanding."""
+        future: asyncio.Future[None] = self.loop.create_future()
+        if self.outstanding:
+            self.joiners.append(future)
+        else:
+            future.set_result(None)
+        return future
