@@ -1,4 +1,4 @@
-"""Dead letters: deliveries given up on, with the reason, kept for replay."""
+"""Dead letters: deliveries that were given up, with the reason, kept for replay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relaybox_hooks.events import Event
 from relaybox_hooks.outcome import Outcome
 from relaybox_hooks.wire.envelope import Envelope
 
-#: Why a delivery was given up on.
+#: Why a delivery was given up.
 Reason: TypeAlias = Literal[
     "exhausted",
     "rejected",
@@ -28,15 +28,15 @@ Reason: TypeAlias = Literal[
 
 
 class Criteria(TypedDict, total=False):
-    """Which dead letters are meant: those that fit all of what is given.
+    """Criteria for dead letters: those that fit all of what is given.
 
     Attributes:
         event_id: only this event's.
         webhook_id: only those for this webhook.
         event: only events of this name.
-        reason: only those that died of it.
-        since: died at this moment or later (aware).
-        until: died before this moment (aware).
+        reason: only those with this reason.
+        since: dead-lettered at this moment or later (aware).
+        until: dead-lettered before this moment (aware).
     """
 
     event_id: str | None
@@ -49,17 +49,18 @@ class Criteria(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeadLetter:
-    """A delivery given up on.
+    """A delivery that was given up.
 
     Attributes:
-        webhook_id: where it should have gone.
+        webhook_id: the webhook it was to go to.
         reason: ``exhausted`` (attempts used up), ``rejected`` (a final answer or a refused
             address), ``overflow`` (no room), ``expired`` (too old), ``disabled``,
             ``removed`` (the webhook was), ``unregistered`` (the journal had it, and its webhook
             did not come back), ``shutdown`` (left at closing).
-        outcome: what the last attempt came to; ``None`` where none was made.
+        outcome: of the last attempt; ``None`` where none was made.
         attempts: how many were made.
-        died_at: when it was given up on (UTC).
+        died_at: when it was given up (UTC).
+        envelope: the event as it is encoded.
         seq: its number in the journal; 0 where there is none.
     """
 
@@ -109,38 +110,40 @@ class DeadLetter:
 
 
 class DeadLetterStore(Protocol):
-    """Where dead letters are kept."""
+    """Keeps dead letters, for queries and for replays."""
 
-    def add(self, letter: DeadLetter) -> object:
-        """Keep ``letter``."""
+    def add(self, letter: DeadLetter, *, rejected: bool) -> None:
+        """Keep a dead letter; ``rejected``: its delivery was never pending."""
 
-    def free(self, letter: DeadLetter) -> bool:
-        """Whether ``letter`` is still kept and no replay is sending it."""
+    def is_free(self, letter: DeadLetter) -> bool:
+        """Return whether a dead letter is still kept, and no replay is sending it."""
 
     def replaying(self) -> AbstractContextManager[None]:
-        """A replay is under way."""
+        """Return a context in which a replay is under way."""
 
     def claim(self, letter: DeadLetter) -> AbstractContextManager[None]:
-        """Keep other replays from sending ``letter``."""
+        """Return a context in which no other replay sends ``letter``."""
 
-    def discard(self, letter: DeadLetter, outcome: Outcome) -> None:
-        """``letter`` was delivered: it is a dead letter no longer."""
+    def remove(self, letter: DeadLetter, outcome: Outcome) -> None:
+        """Remove a dead letter that a replay delivered, if it is still there."""
 
     def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
-        """Keep ``newer`` instead of ``letter``, as the newest."""
-
-    def foreign(self, letter: DeadLetter) -> bool:
-        """Whether ``letter`` is in the counts of no lane of this process."""
+        """Keep ``newer``, as the newest, in place of ``letter``, if that is still there."""
 
     async def select(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
-        """The letters, oldest first, that fit all of what is given."""
+        """Return the dead letters that fit all of what is given, oldest first.
+
+        Raises:
+            ConfigError: a moment without a time zone.
+            JournalError: they are in a journal and cannot be read.
+        """
 
 
 class MemoryDeadLetters:
-    """The newest dead letters, up to a limit; what is pushed out is counted.
+    """A :class:`DeadLetterStore` of the newest ones, up to a limit; what is evicted is counted.
 
     Attributes:
-        evicted: how many letters the limit has cost so far.
+        evicted: how many dead letters the limit has cost so far.
     """
 
     __slots__ = ("_claimed", "_letters", "_limit", "evicted")
@@ -148,7 +151,7 @@ class MemoryDeadLetters:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._letters: OrderedDict[DeadLetter, None] = OrderedDict()
-        #: The letters that a replay is sending now.
+        #: Those that a replay is sending now.
         self._claimed: set[DeadLetter] = set()
         self.evicted = 0
 
@@ -158,54 +161,39 @@ class MemoryDeadLetters:
     def __len__(self) -> int:
         return len(self._letters)
 
-    def add(self, letter: DeadLetter) -> DeadLetter | None:
-        """Keep ``letter``; returns the oldest one if it had to make room."""
+    def add(self, letter: DeadLetter, *, rejected: bool = False) -> None:
         self._letters[letter] = None
-        if len(self._letters) <= self._limit:
-            return None
-        self.evicted += 1
-        return self._letters.popitem(last=False)[0]
+        if len(self._letters) > self._limit:
+            self.evicted += 1
+            self._letters.popitem(last=False)
 
-    def free(self, letter: DeadLetter) -> bool:
-        """Whether ``letter`` is still kept and no replay is sending it."""
+    def is_free(self, letter: DeadLetter) -> bool:
         return letter in self._letters and letter not in self._claimed
 
     def replaying(self) -> AbstractContextManager[None]:
-        """A replay is under way: nothing to note, as what it sends is no longer here."""
+        """Return a context without effect: what a replay has sent is no longer kept here."""
         return nullcontext()
 
     @contextmanager
     def claim(self, letter: DeadLetter) -> Iterator[None]:
-        """Keep other replays from sending ``letter``."""
         self._claimed.add(letter)
         try:
             yield
         finally:
             self._claimed.discard(letter)
 
-    def discard(self, letter: DeadLetter, outcome: Outcome) -> None:
-        """``letter`` was delivered: forget it, if it is still there."""
+    def remove(self, letter: DeadLetter, outcome: Outcome) -> None:
         self._letters.pop(letter, None)
 
     def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
-        """Keep ``newer``, as the newest letter, if ``letter`` is still there."""
         if letter in self._letters:
             del self._letters[letter]
             self._letters[newer] = None
 
-    def foreign(self, letter: DeadLetter) -> bool:
-        """Whether ``letter`` is in the counts of no lane of this process."""
-        return False
-
     async def select(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
-        """The letters, oldest first, that fit all of what is given.
-
-        Raises:
-            ConfigError: a moment without a time zone.
-        """
         event_id, webhook_id = criteria.get("event_id"), criteria.get("webhook_id")
         event, reason = criteria.get("event"), criteria.get("reason")
-        since, until = moments(criteria.get("since"), criteria.get("until"))
+        since, until = to_timestamps(criteria.get("since"), criteria.get("until"))
         return [
             letter
             for letter in self._letters
@@ -218,8 +206,10 @@ class MemoryDeadLetters:
         ]
 
 
-def moments(since: datetime | None, until: datetime | None) -> tuple[float | None, float | None]:
-    """Both as seconds since the Unix epoch.
+def to_timestamps(
+    since: datetime | None, until: datetime | None
+) -> tuple[float | None, float | None]:
+    """Return both as seconds since the Unix epoch.
 
     Raises:
         ConfigError: one of them has no time zone.

@@ -1,396 +1,408 @@
-"""The lane of a webhook whose deliveries are in the journal: memory holds the next ones only."""
+"""A delivery queue in the journal: the next deliveries are in memory, the rest is read in order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Final
 
 from relaybox_hooks.clock import Alarm
-from relaybox_hooks.dead_letters import Reason
-from relaybox_hooks.durable.delivery_log import delivery_of
+from relaybox_hooks.durable.lane_store import CommitSink, LaneSource, QueueCallbacks
 from relaybox_hooks.durable.parked_keys import ParkedKey, ParkedKeys
+from relaybox_hooks.durable.stored import delivery_of
 from relaybox_hooks.journal.errors import JournalError
-from relaybox_hooks.journal.protocol import StoredDelivery
-from relaybox_hooks.lanes.memory_queue import Delivery, State
-from relaybox_hooks.lanes.runtime import Keeping, RemoteHub
-from relaybox_hooks.lanes.webhook_lane import WebhookLane
+from relaybox_hooks.journal.protocol import Change, StoredDelivery
+from relaybox_hooks.lanes.delivery import Delivery
+from relaybox_hooks.lanes.memory_queue import MemoryQueue
 from relaybox_hooks.observer import logger
-from relaybox_hooks.outcome import Outcome
-from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.targets.settings import Settings
-from relaybox_hooks.targets.webhook import Webhook
-from relaybox_hooks.transport.deadlines import Worker
+from relaybox_hooks.transport.runtime import Runtime
 
 _NEVER: Final = float("inf")
-#: Larger than any seq.
-_END: Final = 2**63 - 1
 #: Seconds up to which a retry is waited for in memory; for a later one it is read again.
 _NEAR: Final = 5.0
-#: Keys that may be left in the journal before what is behind them has to wait as well. Each
-#: costs some 300 bytes, and is named in every question for more.
-_MAX_ASIDE: Final = 10_000
-#: Deliveries given up on in one go.
+#: Keys that may be parked before what is behind them has to wait as well. Each costs some 300
+#: bytes, and is named in every query for more.
+_MAX_PARKED: Final = 10_000
+#: Deliveries given up in one go.
 _SWEEP: Final = 500
 #: Seconds until the journal is asked again after it could not answer.
-_AGAIN: Final = 1.0
+_READ_AGAIN: Final = 1.0
 
 
-class DurableLane(WebhookLane):
-    """What one webhook still owes, of which up to ``queue_size`` deliveries are in memory.
+class JournalQueue:
+    """A :class:`~relaybox_hooks.lanes.delivery_queue.DeliveryQueue` of what a journal stores.
 
-    The rest is read in order as there is room again. A key whose next attempt is far off, or
-    that has taken its share of the memory, is set aside in the journal: it holds up no other.
+    Up to ``queue_size`` deliveries are in memory; the rest is read in order as there is room
+    again. A key whose next attempt is far off, or that has taken its share of the memory, is
+    parked: it waits in the journal and delays no other.
 
-    Mutable state besides that of every lane: ``_read``, the highest number up to which all that
-    is pending is in memory or set aside; whether there may be more (``_behind``); the numbers
-    up to which everything is given up on (``_doomed``); and the task that reads.
+    Mutable state besides the deliveries in memory: ``_read_seq``, up to which all that is pending
+    is in memory or parked; whether there may be more behind it (``_behind``);
+    ``_give_up_through_seq``, up to which everything is given up; and the task that reads.
+
+    Args:
+        runtime: shared with the lanes.
+        webhook_id: whose deliveries.
+        settings: the lane's; ``queue_size`` and ``max_age`` matter here.
+        source: what is read from.
+        sink: what settled deliveries are committed to.
+        callbacks: of the lane.
     """
 
     __slots__ = (
-        "_again",
-        "_aside",
+        "_append_missed",
         "_behind",
-        "_doomed",
-        "_floor",
-        "_gone",
-        "_keeper",
+        "_callbacks",
+        "_closed",
+        "_first_seq",
+        "_generation",
+        "_give_up_through_seq",
+        "_keys_loaded",
         "_loaded",
-        "_missed",
-        "_of_key",
-        "_read",
+        "_max_age",
+        "_memory",
+        "_open",
+        "_parked",
+        "_queue_size",
+        "_read_again",
+        "_read_failed",
+        "_read_seq",
         "_reader",
+        "_runtime",
+        "_settled_while_reading",
         "_share",
-        "_stuck",
-        "_sweeps",
+        "_sink",
+        "_source",
+        "_webhook_id",
     )
 
-    _oldest_first = False
+    #: A key that was parked is read later than what was emitted after it.
+    oldest_first: Final = False
 
     def __init__(
-        self, hub: RemoteHub, webhook: Webhook, settings: Settings, keeper: Keeping
+        self,
+        runtime: Runtime,
+        webhook_id: str,
+        settings: Settings,
+        source: LaneSource,
+        sink: CommitSink,
+        callbacks: QueueCallbacks,
     ) -> None:
-        super().__init__(hub, webhook, settings)
-        #: In the journal there is room, or it says itself that there is not.
-        self.limit = _END
-        self.overflow = keeper.journal.overflow
-        self._keeper = keeper
-        self._aside = ParkedKeys(hub, self._read_on)
-        self._again = Alarm(hub, self._read_on)
+        self._runtime = runtime
+        self._webhook_id = webhook_id
+        self._queue_size = settings.queue_size
+        self._max_age = settings.max_age_seconds
+        self._source = source
+        self._sink = sink
+        self._callbacks = callbacks
+        self._memory = MemoryQueue(runtime, callbacks.ready)
+        self._parked = ParkedKeys(runtime, self._read_on)
+        self._read_again = Alarm(runtime, self._read_on)
         self._loaded: dict[int, Delivery] = {}
-        #: What has left the memory since the journal was asked: its answer may still hold it.
-        self._gone: set[int] = set()
-        self._of_key: dict[str, int] = {}
+        self._keys_loaded: dict[str, int] = {}
+        #: What has left the memory since the latest query began: its rows may still hold it.
+        self._settled_while_reading: set[int] = set()
         #: How many deliveries of one key may be in memory.
         self._share = max(1, settings.queue_size // 8)
-        #: Nothing up to this number is this lane's.
-        self._floor = 0
-        self._read = 0
+        self._open = False
+        self._closed = False
+        #: Nothing up to this number is this queue's.
+        self._first_seq = 0
+        self._read_seq = 0
         self._behind = False
-        self._missed = False
-        self._doomed = 0
-        #: How often everything has been given up on: what was asked for before is stale.
-        self._sweeps = 0
+        self._append_missed = False
+        self._give_up_through_seq = 0
+        #: How often everything was given up: what was read for before is stale.
+        self._generation = 0
         self._reader: asyncio.Task[None] | None = None
-        #: The journal could not answer when it was asked last.
-        self._stuck = False
+        #: The latest query failed.
+        self._read_failed = False
 
-    # Taking over and taking in
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._memory)
 
-    def adopt(self, pending: int, breaker: dict[str, float] | None) -> None:
-        """Take over what the journal holds from before.
+    @property
+    def ready_count(self) -> int:
+        return self._memory.ready_count
+
+    # Taking over
+
+    def take_over(self, pending: int) -> None:
+        """Begin, with deliveries that the journal holds from before a restart.
 
         Args:
-            pending: how many deliveries.
-            breaker: what :meth:`saved_breaker` returned.
+            pending: how many.
         """
-        self.accepted += pending
-        self.pending += pending
-        self.hub.outstanding += pending
-        if self.ending is not None:
-            self._doomed = self._keeper.journal.last_seq
-        if breaker and self._breaker is not None:
-            self._breaker.restore(breaker, self.hub.clock.monotonic(), self.hub.clock.time())
+        self._open = True
+        if self._closed:
+            self._give_up_through_seq = self._sink.last_seq()
         if pending:
             self._fall_behind()
 
-    def follow(self, seq: int) -> None:
-        """What is numbered up to ``seq`` belongs to a lane that had the webhook before."""
-        self._floor = self._read = seq
+    def start_after(self, seq: int) -> None:
+        """Begin; what is numbered up to ``seq`` belongs to an earlier queue of the webhook."""
+        self._open = True
+        self._first_seq = self._read_seq = seq
 
-    def put(self, item: Delivery) -> None:
-        """Take a delivery that the journal has committed."""
-        self.accepted += 1
-        self.pending += 1
-        self.hub.outstanding += 1
-        seq, key = item.seq, item.key
-        if seq <= self._read or seq in self._loaded:
-            return  # found in the journal meanwhile
-        if self._behind or seq <= self._doomed or self.ending is not None:
+    # Delivery queue
+
+    def put(self, delivery: Delivery) -> bool:
+        """Add a delivery that the journal has committed; return whether it is in memory now."""
+        seq, key = delivery.seq, delivery.key
+        if seq <= self._read_seq or seq in self._loaded:
+            return False  # it was read meanwhile
+        if self._behind or self._closed or seq <= self._give_up_through_seq:
             self._fall_behind()
-            entry = self._aside.get(key)
-            if entry is not None:
-                entry.missed = True
-        elif self._left_aside(seq, key):
-            self._read = seq
+            parked = self._parked.get(key)
+            if parked is not None:
+                parked.append_missed = True
+            return False
+        if self._stays_parked(seq, key):
+            self._read_seq = seq
             self._read_on()
-        elif len(self._loaded) < self.settings.queue_size:
-            self._read = seq
-            self._load(item)
-        else:
+            return False
+        if len(self._loaded) >= self._queue_size:
             self._fall_behind()
+            return False
+        self._read_seq = seq
+        self._load(delivery)
+        return True
 
-    def _fall_behind(self) -> None:
-        if not self._behind:
-            self._behind = True
-            now = self.hub.clock.monotonic()
-            for due, delivery in self._held.take() if self._held else ():
-                self._park(delivery, due - now)  # it would keep others out
-        self._missed = True
+    def next(self) -> Delivery | None:
+        return self._memory.next()
+
+    def complete(self, delivery: Delivery) -> None:
+        outcome, now = delivery.outcome, self._runtime.clock.time()
+        self._sink.commit(Change(delivery.seq, "delivered", delivery.attempts, outcome, now))
+        self._memory.discard(delivery)
+        self._unload(delivery)
         self._read_on()
 
-    def _left_aside(self, seq: int, key: str | None) -> bool:
-        """Whether a delivery stays in the journal for the sake of its key or of the others."""
-        entry = self._aside.get(key)
-        if entry is not None:
-            entry.missed = True
-            return True
-        if key is not None and self._of_key.get(key, 0) >= self._share:
-            self._aside.add(key, seq - 1, _NEVER)
-            return True
-        return False
+    def retry_at(self, delivery: Delivery, due: float) -> None:
+        wait = due - self._runtime.clock.monotonic()
+        self._commit_retry(delivery, wait)
+        if wait <= _NEAR and not self._behind:
+            self._memory.retry_at(delivery, due)
+        else:
+            self._park(delivery, wait)
+
+    def requeue(self, delivery: Delivery) -> None:
+        self._memory.requeue(delivery)
+        self._commit_retry(delivery, 0.0)
+
+    def discard(self, delivery: Delivery) -> None:
+        if delivery.seq in self._loaded:  # else it was read only to be given up
+            self._memory.discard(delivery)
+            self._unload(delivery)
+        self._read_on()
+
+    def drop_oldest(self) -> Delivery | None:
+        oldest = self._memory.drop_oldest()
+        if oldest is not None:
+            self._unload(oldest)
+            self._read_on()
+        return oldest
+
+    def close(self) -> None:
+        self._closed = True
+        if not self._open:
+            return
+        self._give_up_through_seq = self._sink.last_seq()
+        self._generation += 1
+        self._read_seq = self._first_seq
+        self._parked.clear()
+        self._behind = self._append_missed = True
+        self._read_on()
+
+    def reopen(self) -> None:
+        self._closed = False
+        if not self._behind:
+            self._give_up_through_seq = 0  # else the rest of what was pending is still given up
+
+    def clear(self) -> Iterable[Delivery]:
+        """Take everything out; all of it stays pending in the journal."""
+        self._memory.clear()
+        self._loaded.clear()
+        return ()
+
+    def suspend(self) -> None:
+        self._open = False
+
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        return () if self._reader is None else (self._reader,)
+
+    def cancel_timers(self) -> None:
+        self._parked.clear()
+        self._read_again.cancel()
+        self._memory.cancel_timers()
+
+    # Memory and parked keys
 
     def _load(self, delivery: Delivery) -> None:
         self._loaded[delivery.seq] = delivery
         key = delivery.key
         if key is not None:
-            self._of_key[key] = self._of_key.get(key, 0) + 1
-        self._enter(delivery)
+            self._keys_loaded[key] = self._keys_loaded.get(key, 0) + 1
+        self._memory.put(delivery)
 
     def _unload(self, delivery: Delivery) -> None:
-        if self._loaded.pop(delivery.seq, None) is None:
-            return
+        del self._loaded[delivery.seq]
         if self._reader is not None:
-            self._gone.add(delivery.seq)
+            self._settled_while_reading.add(delivery.seq)
         key = delivery.key
         if key is not None:
-            self._of_key[key] -= 1
-            if not self._of_key[key]:
-                del self._of_key[key]
-                self._aside.drained(key)
+            self._keys_loaded[key] -= 1
+            if not self._keys_loaded[key]:
+                del self._keys_loaded[key]
+                self._parked.drained(key)
+
+    def _stays_parked(self, seq: int, key: str | None) -> bool:
+        """Return whether a delivery waits in the journal for the sake of its key or of others."""
+        parked = self._parked.get(key)
+        if parked is not None:
+            parked.append_missed = True
+            return True
+        if key is not None and self._keys_loaded.get(key, 0) >= self._share:
+            self._parked.add(key, seq - 1, _NEVER)
+            return True
+        return False
+
+    def _park(self, delivery: Delivery, wait: float) -> None:
+        """Leave a delivery, and those of its key behind it, in the journal."""
+        for each in self._memory.discard_key(delivery):
+            self._unload(each)
+        clock = self._runtime.clock
+        if self._max_age != _NEVER:
+            wait = max(0.0, min(wait, self._max_age - (clock.time() - delivery.envelope.time)))
+        self._parked.add(delivery.key, delivery.seq - 1, clock.monotonic() + wait)
+        self._read_on()
+
+    def _commit_retry(self, delivery: Delivery, wait: float) -> None:
+        due = self._runtime.clock.time() + wait
+        change = Change(delivery.seq, "pending", delivery.attempts, delivery.outcome, due)
+        self._sink.commit(change)
 
     # Reading
 
+    def _fall_behind(self) -> None:
+        """Note that the journal holds more than has been read."""
+        if not self._behind:
+            self._behind = True
+            now = self._runtime.clock.monotonic()
+            for due, delivery in self._memory.take_waiting():
+                self._park(delivery, due - now)  # it would keep others out
+        self._append_missed = True
+        self._read_on()
+
     def _read_on(self) -> None:
-        """Read what there is room for, unless that is being done."""
-        if self._reader is None and not self._halted and self._wants() is not None:
+        """Read what there is room for, unless that is under way."""
+        if self._reader is None and self._open and self._wanted() is not None:
             self._reader = asyncio.Task(
-                self._reading(), loop=self.hub.loop, context=self.hub.context.copy()
+                self._read(), loop=self._runtime.loop, context=self._runtime.context.copy()
             )
 
-    def _wants(self) -> ParkedKey | bool | None:
-        """What to read next: a key that is due, or, if true, what comes next in order."""
-        room = self.settings.queue_size - len(self._loaded)
-        entry = self._aside.first_due() if room > 0 else None
-        if entry is not None:
-            return entry
-        # A half at a time: each question costs as much as many answers.
-        plenty = 2 * room >= self.settings.queue_size and len(self._aside) < _MAX_ASIDE
-        return True if self._behind and (plenty or self._read < self._doomed) else None
+    def _wanted(self) -> ParkedKey | bool | None:
+        """Return what to read next: a key that is due or, if true, what comes next in order."""
+        room = self._queue_size - len(self._loaded)
+        parked = self._parked.first_due() if room > 0 else None
+        if parked is not None:
+            return parked
+        if not self._behind:
+            return None
+        # A half at a time: each query costs as much as many rows.
+        plenty = 2 * room >= self._queue_size and len(self._parked) < _MAX_PARKED
+        return True if plenty or self._read_seq < self._give_up_through_seq else None
 
-    async def _reading(self) -> None:
+    async def _read(self) -> None:
         try:
-            while not self._halted and (wanted := self._wants()) is not None:
-                room = self.settings.queue_size - len(self._loaded)
+            while self._open and (wanted := self._wanted()) is not None:
+                room = self._queue_size - len(self._loaded)
                 if isinstance(wanted, ParkedKey):
                     await self._read_key(wanted, min(room, self._share))
                 else:
                     await self._read_next(room)
-                self._stuck = False
+                self._read_failed = False
         except JournalError as error:
-            if not self._stuck and not self._halted:
-                logger.error("webhook %s: its deliveries cannot be read: %s", self.target, error)
-            self._stuck = True
-            if not self._halted:
-                self._again.set(self.hub.clock.monotonic() + _AGAIN)
+            if self._open:
+                if not self._read_failed:
+                    logger.error(
+                        "webhook %s: its deliveries cannot be read: %s", self._webhook_id, error
+                    )
+                self._read_again.set(self._runtime.clock.monotonic() + _READ_AGAIN)
+            self._read_failed = True
         finally:
             self._reader = None
 
     async def _read_next(self, room: int) -> None:
         """Read on in order."""
-        self._missed = False
-        self._gone.clear()
-        sweep, sweeping = self._sweeps, self._read < self._doomed
+        self._append_missed = False
+        self._settled_while_reading.clear()
+        generation, sweeping = self._generation, self._read_seq < self._give_up_through_seq
         limit = _SWEEP if sweeping else room
-        rows = await self._keeper.journal.lease(
-            self.target,
+        rows = await self._source.read(
+            self._webhook_id,
             limit=limit,
-            until=self._keeper.lease_end(),
-            after=self._read,
-            skip_keys=() if sweeping else self._aside.keys,
+            after=self._read_seq,
+            skip_keys=() if sweeping else self._parked.keys,
         )
-        if sweep != self._sweeps:
+        if generation != self._generation:
             return
         taken = sum(
-            1 for _ in takewhile(lambda row: sweep == self._sweeps and self._take(row), rows)
+            1
+            for _ in takewhile(lambda row: generation == self._generation and self._take(row), rows)
         )
-        if sweep != self._sweeps:
+        if generation != self._generation:
             return
-        # Of a lane that ends, what is left over belongs to the one that has the webhook now.
-        if taken == len(rows) < limit or (self.ending is not None and taken < len(rows)):
-            self._behind = self._missed
-            if self.ending is None:
-                self._doomed = 0
+        # What is left over when closed belongs to the queue that the webhook has now.
+        if taken == len(rows) < limit or (self._closed and taken < len(rows)):
+            self._behind = self._append_missed
+            if not self._closed:
+                self._give_up_through_seq = 0
 
     def _take(self, row: StoredDelivery) -> bool:
-        """Take up a row that was read in order; false where it has to wait for room."""
-        seq, due = row.seq, row.due - self.hub.clock.time()
-        here, doomed = seq in self._loaded or seq in self._gone, seq <= self._doomed
-        full = len(self._loaded) >= self.settings.queue_size
-        if not here and not doomed and (full or self.ending is not None):
+        """Take up a row that was read in order; return false where it has to wait for room."""
+        seq, due = row.seq, row.due - self._runtime.clock.time()
+        known = seq in self._loaded or seq in self._settled_while_reading
+        given_up = seq <= self._give_up_through_seq
+        full = len(self._loaded) >= self._queue_size
+        if not known and not given_up and (full or self._closed):
             return False
-        self._read = max(self._read, seq)
-        if here:
+        self._read_seq = max(self._read_seq, seq)
+        if known:
             pass
-        elif doomed:
-            self._give_up_row(row)
-        elif self._left_aside(seq, row.key):
+        elif given_up:
+            self._callbacks.give_up(delivery_of(row))
+        elif self._stays_parked(seq, row.key):
             pass
         elif row.attempts and due > 0:
-            self._aside.add(row.key, seq - 1, self.hub.clock.monotonic() + due)
+            self._parked.add(row.key, seq - 1, self._runtime.clock.monotonic() + due)
         else:
-            self._load(delivery_of(row))
+            self._enter(row)
         return True
 
-    async def _read_key(self, entry: ParkedKey, limit: int) -> None:
+    async def _read_key(self, parked: ParkedKey, limit: int) -> None:
         """Read on with a key whose time has come."""
-        entry.missed = False
-        key, sweep = entry.key, self._sweeps
-        rows = await self._keeper.journal.lease(
-            self.target,
-            limit=1 if key is None else limit,
-            until=self._keeper.lease_end(),
-            after=entry.after,
-            key=key,
+        parked.append_missed = False
+        key, generation = parked.key, self._generation
+        rows = await self._source.read(
+            self._webhook_id, limit=1 if key is None else limit, after=parked.after, key=key
         )
-        if sweep != self._sweeps:
+        if generation != self._generation:
             return
-        self._aside.discard(entry)
+        self._parked.discard(parked)
         if key is None:
-            rows = [row for row in rows if row.seq == entry.after + 1]
-        elif len(rows) == limit or entry.missed:
-            self._aside.add(key, rows[-1].seq if rows else entry.after, _NEVER)
+            rows = [row for row in rows if row.seq == parked.after + 1]
+        elif len(rows) == limit or parked.append_missed:
+            self._parked.add(key, rows[-1].seq if rows else parked.after, _NEVER)
         for row in rows:
             if row.seq not in self._loaded:
-                self._load(delivery_of(row))
-        if key is not None and key not in self._of_key:
-            self._aside.drained(key)
+                self._enter(row)
+        if key is not None and key not in self._keys_loaded:
+            self._parked.drained(key)
 
-    # Outcomes
-
-    def _complete(self, delivery: Delivery) -> None:
-        self._keeper.journal.settle(
-            delivery.seq,
-            attempts=delivery.attempts,
-            outcome=delivery.outcome,
-            at=self.hub.clock.time(),
-        )
-        self._unload(delivery)
-        super()._complete(delivery)
-        self._read_on()
-
-    def freed(self) -> None:
-        super().freed()
-        self._keeper.freed()
-
-    def bury(self, item: Delivery, reason: Reason) -> None:
-        self._unload(item)
-        super().bury(item, reason)
-        self._read_on()
-
-    def evict(self) -> bool:
-        evicted = super().evict()
-        if evicted:
-            self._keeper.freed()
-        return evicted
-
-    def _hold(self, delivery: Delivery, wait: float) -> None:
-        self._reschedule(delivery, wait)
-        if wait <= _NEAR and not self._behind:
-            super()._hold(delivery, wait)
-        else:
-            self._park(delivery, wait)
-
-    def _park(self, delivery: Delivery, wait: float) -> None:
-        """Leave a delivery, and those of its key behind it, in the journal."""
-        for each in self._backlog.remove_with_followers(delivery):
-            self._unload(each)
-        if self._max_age != _NEVER:
-            age = self.hub.clock.time() - delivery.envelope.time
-            wait = max(0.0, min(wait, self._max_age - age))
-        self._aside.add(delivery.key, delivery.seq - 1, self.hub.clock.monotonic() + wait)
-        self._read_on()
-
-    def _reschedule(self, delivery: Delivery, wait: float) -> None:
-        self._keeper.journal.reschedule(
-            delivery.seq,
-            attempts=delivery.attempts,
-            due=self.hub.clock.time() + wait,
-            outcome=delivery.outcome,
-        )
-
-    def _interrupted(self, worker: Worker, delivery: Delivery, outcome: Outcome | None) -> None:
-        super()._interrupted(worker, delivery, outcome)
-        if outcome is None and delivery.state is not State.GONE:
-            self._reschedule(delivery, 0.0)
-
-    def _give_up_row(self, row: StoredDelivery) -> None:
-        self.failed += 1
-        self.freed()
-        self.bury(delivery_of(row), self.ending or "disabled")
-
-    def _breaker_moved(self, before: BreakerState) -> None:
-        self._keeper.save(self.target)
-        super()._breaker_moved(before)
-
-    # Ending
-
-    def end(self, reason: Reason) -> None:
-        self._doomed = self._keeper.journal.last_seq
-        self._sweeps += 1
-        self._read = self._floor
-        self._aside.clear()
-        super().end(reason)
-        if self.pending > len(self._loaded):
-            self._fall_behind()
-
-    def resume(self) -> None:
-        if not self._behind:
-            self._doomed = 0  # or else the rest of what was pending is still given up on
-        super().resume()
-
-    def abandon(self) -> int:
-        """Leave everything in the journal, where it stays pending."""
-        for delivery in tuple(self._backlog):
-            self._backlog.remove(delivery)
-        self.hub.settled(self.pending)
-        return self.pending
-
-    def tasks(self) -> Iterable[asyncio.Task[None]]:
-        return self.workers if self._reader is None else {*self.workers, self._reader}
-
-    def stop(self) -> None:
-        self._aside.clear()
-        self._again.cancel()
-        super().stop()
-
-    @property
-    def loaded(self) -> Iterable[int]:
-        """The numbers of the deliveries in memory."""
-        return self._loaded
-
-    def saved_breaker(self) -> dict[str, float] | None:
-        """What the breaker must not forget over a restart; ``None`` if there is nothing."""
-        breaker, clock = self._breaker, self.hub.clock
-        return None if breaker is None else breaker.saved(clock.monotonic(), clock.time())
+    def _enter(self, row: StoredDelivery) -> None:
+        delivery = delivery_of(row)
+        self._load(delivery)
+        self._callbacks.entered(delivery)

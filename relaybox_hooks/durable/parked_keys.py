@@ -1,4 +1,4 @@
-"""Which keys of a webhook are left in the journal for now, and when each is read again."""
+"""Order keys whose deliveries wait in the journal, and when each is read again."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ _NEVER: Final = float("inf")
 
 
 class ParkedKey:
-    """A key, or a single delivery without one, that is left in the journal.
+    """A key, or a single delivery without one, that waits in the journal.
 
     Attributes:
-        key: whose deliveries are meant; ``None``: only the one that follows ``after``.
-        after: those with a higher ``seq`` are not in memory.
+        key: the key; ``None``: only the delivery that follows ``after``.
+        after: deliveries with a higher ``seq`` are not in memory.
         due: when to read on, monotonic; ``inf``: once those in memory are settled.
-        missed: more of the key was appended since it was last looked for.
+        append_missed: more of the key was appended since it was last read.
     """
 
-    __slots__ = ("after", "due", "key", "missed")
+    __slots__ = ("after", "append_missed", "due", "key")
 
     def __init__(self, key: str | None, after: int, due: float) -> None:
         self.key = key
         self.after = after
         self.due = due
-        self.missed = False
+        self.append_missed = False
 
 
 class ParkedKeys:
-    """What is left in the journal although it lies before what has been read.
+    """Keys left in the journal although what lies behind them has been read.
 
-    An entry leaves the set of keys only when it is discarded: while it is being read, new
-    deliveries of its key must still be kept from overtaking.
+    A key is no longer parked only when it is discarded: while it is being read, new deliveries of
+    its key must still be kept from overtaking.
     """
 
     __slots__ = ("_alarm", "_entries", "_heap", "_keys", "_number")
 
-    def __init__(self, owner: Clocked, when_due: Callable[[], object]) -> None:
-        self._alarm = Alarm(owner, when_due)
+    def __init__(self, clocked: Clocked, when_due: Callable[[], object]) -> None:
+        self._alarm = Alarm(clocked, when_due)
         self._entries: set[ParkedKey] = set()
         self._keys: dict[str, ParkedKey] = {}
         self._heap: list[tuple[float, int, ParkedKey]] = []
@@ -51,15 +51,15 @@ class ParkedKeys:
 
     @property
     def keys(self) -> Collection[str]:
-        """The keys that are left in the journal."""
+        """The keys that are parked."""
         return self._keys.keys()
 
     def get(self, key: str | None) -> ParkedKey | None:
-        """The entry of ``key``, if it is left in the journal."""
+        """Return the entry of ``key``, if it is parked."""
         return None if key is None else self._keys.get(key)
 
     def add(self, key: str | None, after: int, due: float) -> None:
-        """Leave what follows ``after`` in the journal until ``due``; of a key one entry holds."""
+        """Park what follows ``after`` until ``due``, in place of an earlier entry of the key."""
         before = self.get(key)
         if before is not None:
             self.discard(before)
@@ -70,14 +70,14 @@ class ParkedKeys:
         self._push(entry)
 
     def drained(self, key: str) -> None:
-        """Nothing of ``key`` is in memory any more: read on, unless it waits for its time."""
+        """Let ``key`` be read on, as none of it is in memory now, unless it waits for its time."""
         entry = self._keys.get(key)
         if entry is not None and entry.due == _NEVER:
             entry.due = self._alarm.now()
             self._push(entry)
 
     def first_due(self) -> ParkedKey | None:
-        """The entry that has been due longest; ``None``, and an alarm for the next, if none is."""
+        """Return the entry that has been due longest; set a timer for the next if none is."""
         while self._heap:
             due, _, entry = self._heap[0]
             if entry not in self._entries or entry.due != due:
@@ -90,13 +90,13 @@ class ParkedKeys:
         return None
 
     def discard(self, entry: ParkedKey) -> None:
-        """Its deliveries are in memory, or settled."""
+        """Park no longer: the deliveries are in memory, or settled."""
         self._entries.discard(entry)
         if entry.key is not None and self._keys.get(entry.key) is entry:
             del self._keys[entry.key]
 
     def clear(self) -> None:
-        """Forget everything and ring no more."""
+        """Park nothing, and cancel the timer."""
         self._alarm.cancel()
         self._entries.clear()
         self._keys.clear()

@@ -1,1 +1,1 @@
-"""A target's own bounded queue and the workers that empty it."""
+"""Lanes: each target's own bounded queue and the workers that empty it."""

@@ -1,4 +1,4 @@
-"""The circuit breaker: a pure state machine that is told the time."""
+"""A circuit breaker: a pure state machine that takes the time as an argument."""
 
 from __future__ import annotations
 
@@ -16,43 +16,55 @@ class Breaker:
         closed --failures in a row--> open --cooldown over, admit()--> half-open
         half-open --success--> closed        half-open --failure--> open, twice the cooldown
 
-    Times are seconds on whatever clock the caller uses. An attempt notes ``turn`` as it begins
-    and hands it back with its failure: what began before the breaker last moved says nothing
-    about the endpoint now, and must not be taken for the probe.
+    Times are seconds on whatever clock the caller uses. An attempt notes ``generation`` as it
+    begins and hands it back with its failure: an attempt that began before the breaker last
+    changed says nothing about the endpoint now, and must not be taken for the probe.
+
+    Attributes:
+        generation: how often the state has changed.
+        healthy: closed, and the latest attempt did not fail: a success would change nothing.
+        state: ``"closed"``, ``"open"`` or ``"half-open"``.
+        until: while open, when a probe may be made.
     """
 
-    __slots__ = ("_cooldown", "_failures", "_policy", "state", "turn", "until")
+    __slots__ = ("_cooldown", "_failures", "_policy", "generation", "healthy", "state", "until")
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
         self._failures = 0
         self._cooldown = to_seconds("cooldown", policy.cooldown)
         self.state: BreakerState = CLOSED
-        #: While open: when a probe may be made.
+        self.healthy = True
         self.until = 0.0
-        #: How often the state has changed.
-        self.turn = 0
+        self.generation = 0
 
     def admit(self, now: float) -> bool:
-        """Whether an attempt may begin now. While half-open, only the one probe may."""
+        """Return whether an attempt may begin now. While half-open, only the one probe may."""
         if self.state == CLOSED:
             return True
         if self.state == OPEN and now >= self.until:
-            self._move(HALF_OPEN)
+            self._change(HALF_OPEN)
             return True
         return False
 
     def success(self) -> None:
-        """An attempt, whenever it began, showed that the endpoint works."""
+        """Count an attempt, whenever it began, that showed that the endpoint works."""
         self._failures = 0
+        self.healthy = True
         if self.state != CLOSED:
-            self._move(CLOSED)
+            self._change(CLOSED)
             self._cooldown = to_seconds("cooldown", self._policy.cooldown)
 
-    def failure(self, now: float, turn: int) -> None:
-        """An attempt that began in ``turn`` failed in a way that another may not."""
-        if turn != self.turn:
+    def failure(self, now: float, generation: int) -> None:
+        """Count an attempt that failed in a way that another may not.
+
+        Args:
+            now: the moment.
+            generation: the breaker's as the attempt began.
+        """
+        if generation != self.generation:
             return
+        self.healthy = False
         if self.state == HALF_OPEN:
             self._cooldown = min(self._cooldown * 2, to_seconds("maximum", self._policy.maximum))
             self._open(now)
@@ -61,15 +73,17 @@ class Breaker:
             if self._failures >= self._policy.failures:
                 self._open(now)
 
-    def abandon(self, now: float, turn: int) -> None:
-        """An attempt that began in ``turn`` ended without an answer of the endpoint. If it was
-        the probe, another may be made at once."""
-        if turn == self.turn and self.state == HALF_OPEN:
-            self._move(OPEN)
+    def inconclusive(self, now: float, generation: int) -> None:
+        """Count an attempt that ended without an answer of the endpoint.
+
+        If it was the probe, another may be made at once.
+        """
+        if generation == self.generation and self.state == HALF_OPEN:
+            self._change(OPEN)
             self.until = now
 
     def saved(self, now: float, wall: float) -> dict[str, float] | None:
-        """What must not be forgotten over a restart: JSON; ``None`` while it is closed.
+        """Return the state that is to survive a restart: JSON; ``None`` while it is closed.
 
         Args:
             now: the moment on the breaker's clock.
@@ -84,12 +98,13 @@ class Breaker:
         """Be as open as the breaker was that ``saved`` is of."""
         self._cooldown = saved["cooldown"]
         self.until = now + saved["until"] - wall
-        self._move(OPEN)
+        self.healthy = False
+        self._change(OPEN)
 
     def _open(self, now: float) -> None:
-        self._move(OPEN)
+        self._change(OPEN)
         self.until = now + self._cooldown
 
-    def _move(self, state: BreakerState) -> None:
+    def _change(self, state: BreakerState) -> None:
         self.state = state
-        self.turn += 1
+        self.generation += 1

@@ -1,190 +1,191 @@
-"""The deliveries one webhook still owes: in order per key, side by side across keys. Pure."""
+"""A delivery queue in memory: in order per key, side by side across keys."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Iterator
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from relaybox_hooks.outcome import Outcome
-from relaybox_hooks.wire.envelope import Envelope
+from relaybox_hooks.clock import Clocked
+from relaybox_hooks.lanes.delivery import (
+    BLOCKED,
+    IN_FLIGHT,
+    READY,
+    REMOVED,
+    WAITING_RETRY,
+    Delivery,
+)
+from relaybox_hooks.lanes.retry_queue import RetryQueue
 
-
-class State(Enum):
-    """Where a delivery stands in its lane."""
-
-    BEHIND = "behind"  # another delivery of its key goes first
-    READY = "ready"
-    BUSY = "busy"  # an attempt is under way
-    HELD = "held"  # its next attempt is not due yet
-    GONE = "gone"
-
-
-_BEHIND: Final = State.BEHIND
-_READY: Final = State.READY
-_BUSY: Final = State.BUSY
-_HELD: Final = State.HELD
-_GONE: Final = State.GONE
-
-#: Forgotten entries a deque may hold beyond half its length before it is swept.
+#: Removed entries a deque may hold beyond half its length before it is swept.
 _SLACK: Final = 32
 
 
-class Delivery:
-    """One event on its way to one webhook.
+class MemoryQueue:
+    """A :class:`~relaybox_hooks.lanes.delivery_queue.DeliveryQueue` in memory.
 
-    Attributes:
-        envelope: the encoded event, shared by all the webhooks it goes to.
-        key: deliveries of the same key leave in order; ``None`` is in order with nobody.
-        attempts: how many were made.
-        outcome: what the last attempt came to; ``None`` before the first.
-        seq: its number in the journal; 0 where there is none.
-        state: where it stands; only :class:`Backlog` changes it.
+    All operations cost O(1), waiting for a retry O(log n).
+
+    Args:
+        clocked: whoever has the clock that ``retry_at`` goes by.
+        on_ready: called when deliveries have become ready because their retry is due.
     """
 
-    # The four links make two intrusive lists: of all deliveries by age, and of each key's.
-    # A deque for every key would cost more than the event itself.
     __slots__ = (
-        "_after",
-        "_before",
-        "_newer",
-        "_older",
-        "attempts",
-        "envelope",
-        "key",
-        "outcome",
-        "seq",
-        "state",
+        "_clocked",
+        "_newest",
+        "_oldest",
+        "_on_ready",
+        "_ready",
+        "_removed",
+        "_retries",
+        "_tails",
     )
 
-    def __init__(self, envelope: Envelope, key: str | None) -> None:
-        self.envelope = envelope
-        self.key = key
-        self.attempts = 0
-        self.outcome: Outcome | None = None
-        self.seq = 0
-        self.state = _READY
-        self._older: Delivery | None = None
-        self._newer: Delivery | None = None
-        self._before: Delivery | None = None
-        self._after: Delivery | None = None
+    oldest_first: Final = True
 
-
-class Backlog:
-    """Every delivery a webhook has accepted and not settled. All operations cost O(1).
-
-    Of each key only the first delivery is ever ready, held or busy; the others wait behind
-    it until :meth:`remove` takes it away, whatever the reason.
-    """
-
-    __slots__ = ("_newest", "_oldest", "_ready", "_swept", "_tails")
-
-    def __init__(self) -> None:
+    def __init__(self, clocked: Clocked, on_ready: Callable[[], object]) -> None:
+        self._clocked = clocked
+        self._on_ready = on_ready
         self._oldest: Delivery | None = None
         self._newest: Delivery | None = None
         self._tails: dict[str, Delivery] = {}
         # No deque while nothing is ready: an empty one would cost each idle webhook 700 bytes.
         self._ready: deque[Delivery] | tuple[()] = ()
         # Entries of _ready that were removed while they waited there, since the last sweep.
-        self._swept = 0
+        self._removed = 0
+        # Made when it is first needed, for the sake of webhooks that never fail.
+        self._retries: RetryQueue | None = None
 
     def __iter__(self) -> Iterator[Delivery]:
-        """Oldest first. The current one may be removed on the way."""
         delivery = self._oldest
         while delivery is not None:
-            newer = delivery._newer
+            newer = delivery.newer
             yield delivery
             delivery = newer
 
-    def push(self, delivery: Delivery) -> None:
-        """Add the newest delivery."""
+    @property
+    def ready_count(self) -> int:
+        return len(self._ready) - self._removed
+
+    def put(self, delivery: Delivery) -> bool:
         newest = self._newest
         if newest is None:
             self._oldest = delivery
         else:
-            newest._newer = delivery
-            delivery._older = newest
+            newest.newer = delivery
+            delivery.older = newest
         self._newest = delivery
         key = delivery.key
         if key is not None:
             tail = self._tails.get(key)
             self._tails[key] = delivery
             if tail is not None:
-                tail._after = delivery
-                delivery._before = tail
-                delivery.state = _BEHIND
-                return
-        self._enqueue(delivery)
+                tail.after = delivery
+                delivery.before = tail
+                delivery.state = BLOCKED
+                return True
+        if isinstance(self._ready, tuple):
+            self._ready = deque()
+        self._ready.append(delivery)
+        return True
 
-    def pop(self) -> Delivery | None:
-        """The delivery that has been ready longest, now busy; ``None`` where none is ready."""
+    def next(self) -> Delivery | None:
         ready = self._ready
         while ready:
             delivery = ready.popleft()
-            if delivery.state is _READY:
-                delivery.state = _BUSY
+            if delivery.state == READY:
+                delivery.state = IN_FLIGHT
                 return delivery
-            self._swept -= 1
+            self._removed -= 1
         self._ready = ()
         return None
 
-    @property
-    def ready_count(self) -> int:
-        """How many deliveries :meth:`pop` would return one after the other."""
-        return len(self._ready) - self._swept
+    def complete(self, delivery: Delivery) -> None:
+        self.discard(delivery)
 
-    def hold(self, delivery: Delivery) -> None:
-        """A busy delivery waits for its next attempt, and its key with it."""
-        delivery.state = _HELD
+    def retry_at(self, delivery: Delivery, due: float) -> None:
+        delivery.state = WAITING_RETRY
+        if self._retries is None:
+            self._retries = RetryQueue(self._clocked, self._requeue_due)
+        self._retries.push(delivery, due)
 
-    def release(self, delivery: Delivery) -> bool:
-        """Make a held or busy delivery ready again; false where it was removed meanwhile."""
-        if delivery.state is _GONE:
-            return False
-        delivery.state = _READY
-        self._enqueue(delivery)
-        return True
+    def requeue(self, delivery: Delivery) -> None:
+        delivery.state = READY
+        self._append_ready(delivery)
 
-    def remove(self, delivery: Delivery) -> None:
-        """Take a delivery away, settled or given up; the next of its key becomes ready."""
+    def discard(self, delivery: Delivery) -> None:
         state = delivery.state
-        delivery.state = _GONE
-        older, newer = delivery._older, delivery._newer
+        delivery.state = REMOVED
+        older, newer = delivery.older, delivery.newer
         if older is None:
             self._oldest = newer
         else:
-            older._newer = newer
+            older.newer = newer
         if newer is None:
             self._newest = older
         else:
-            newer._older = older
-        delivery._older = delivery._newer = None
-        if state is _READY:
-            self._forget_ready()
+            newer.older = older
+        delivery.older = delivery.newer = None
+        if state == READY:
+            self._sweep_ready()
         if delivery.key is not None:
             self._unchain(delivery, delivery.key)
 
-    def remove_with_followers(self, delivery: Delivery) -> list[Delivery]:
-        """Take a delivery and all that wait behind it away; none becomes ready for that."""
+    def discard_key(self, delivery: Delivery) -> list[Delivery]:
+        """Take out a delivery and all that are blocked by it; none becomes ready for that."""
         chain = [delivery]
-        while (after := chain[-1]._after) is not None:
+        while (after := chain[-1].after) is not None:
             chain.append(after)
         for each in reversed(chain):
-            self.remove(each)
+            self.discard(each)
         return chain
 
-    def oldest_idle(self) -> Delivery | None:
-        """The oldest delivery that no attempt is under way for: what ``drop_oldest`` drops."""
+    def take_waiting(self) -> list[tuple[float, Delivery]]:
+        """Return what waits for a retry, each with when it is due, and wait for it no longer."""
+        return [] if self._retries is None else self._retries.take_all()
+
+    def drop_oldest(self) -> Delivery | None:
         for delivery in self:
-            if delivery.state is not _BUSY:
+            if delivery.state != IN_FLIGHT:
+                self.discard(delivery)
                 return delivery
         return None
 
+    def close(self) -> None:
+        """Do nothing: all of it is in memory, and given up by the lane."""
+
+    def reopen(self) -> None:
+        """Do nothing: nothing is left from before."""
+
+    def clear(self) -> Iterable[Delivery]:
+        deliveries = tuple(self)
+        for delivery in deliveries:
+            self.discard(delivery)
+        return deliveries
+
+    def suspend(self) -> None:
+        """Do nothing: this queue starts no task."""
+
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        return ()
+
+    def cancel_timers(self) -> None:
+        if self._retries is not None:
+            self._retries.cancel()
+
+    def _requeue_due(self) -> None:
+        for delivery in self._retries.pop_due() if self._retries else ():
+            if delivery.state == WAITING_RETRY:
+                self.requeue(delivery)
+        self._on_ready()
+
     def _unchain(self, delivery: Delivery, key: str) -> None:
-        before, after = delivery._before, delivery._after
+        """Take a delivery out of the list of its key; the next one becomes ready."""
+        before, after = delivery.before, delivery.after
         if after is not None:
-            after._before = before
+            after.before = before
         elif before is not None:
             self._tails[key] = before
         else:
@@ -192,19 +193,19 @@ class Backlog:
             if not self._tails:
                 self._tails = {}  # an emptied dict keeps the room it grew to
         if before is not None:
-            before._after = after
+            before.after = after
         elif after is not None:
-            after.state = _READY
-            self._enqueue(after)
-        delivery._before = delivery._after = None
+            after.state = READY
+            self._append_ready(after)
+        delivery.before = delivery.after = None
 
-    def _enqueue(self, delivery: Delivery) -> None:
+    def _append_ready(self, delivery: Delivery) -> None:
         if isinstance(self._ready, tuple):
             self._ready = deque()
         self._ready.append(delivery)
 
-    def _forget_ready(self) -> None:
-        self._swept += 1
-        if self._swept > len(self._ready) // 2 + _SLACK:
-            self._ready = deque(d for d in self._ready if d.state is _READY)
-            self._swept = 0
+    def _sweep_ready(self) -> None:
+        self._removed += 1
+        if self._removed > len(self._ready) // 2 + _SLACK:
+            self._ready = deque(each for each in self._ready if each.state == READY)
+            self._removed = 0

@@ -1,4 +1,4 @@
-"""Deliveries that wait for their next attempt, by when it is due."""
+"""Deliveries that wait for their next attempt, ordered by when it is due."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 
 from relaybox_hooks.clock import Alarm, Clocked
-from relaybox_hooks.lanes.memory_queue import Delivery, State
+from relaybox_hooks.lanes.delivery import WAITING_RETRY, Delivery
 
 #: Removed entries the heap may hold beyond its own half before it is swept.
 _SLACK = 64
 
 
 class RetryQueue:
-    """A heap of deliveries and the alarm that rings when the first is due.
+    """A heap of deliveries, and a timer that fires when the first is due.
 
-    A delivery that was removed from its backlog meanwhile is passed over.
+    A delivery that has left its queue meanwhile is passed over.
     """
 
     __slots__ = ("_alarm", "_heap", "_sequence", "_sweep_at")
 
-    def __init__(self, owner: Clocked, when_due: Callable[[], object]) -> None:
-        self._alarm = Alarm(owner, when_due)
+    def __init__(self, clocked: Clocked, when_due: Callable[[], object]) -> None:
+        self._alarm = Alarm(clocked, when_due)
         self._heap: list[tuple[float, int, Delivery]] = []
         self._sequence = 0
         self._sweep_at = _SLACK
 
     def push(self, delivery: Delivery, due: float) -> None:
-        """Hold ``delivery`` until ``due``, monotonic."""
+        """Add a delivery that is due at ``due``, monotonic."""
         if len(self._heap) >= self._sweep_at:
-            self._heap = [entry for entry in self._heap if entry[2].state is State.HELD]
+            self._heap = [entry for entry in self._heap if entry[2].state == WAITING_RETRY]
             heapify(self._heap)
             self._sweep_at = 2 * len(self._heap) + _SLACK
         self._sequence += 1
@@ -37,20 +37,20 @@ class RetryQueue:
         self._alarm.set(due)
 
     def pop_due(self) -> Iterator[Delivery]:
-        """Take out what is due, the earliest first, and set the alarm for the rest."""
+        """Yield what is due, the earliest first, and set the timer for the rest."""
         now = self._alarm.now()
         while self._heap and self._heap[0][0] <= now:
             yield heappop(self._heap)[2]
         if self._heap:
             self._alarm.set(self._heap[0][0])
 
-    def take(self) -> list[tuple[float, Delivery]]:
-        """Take everything out, each with when it is due, monotonic."""
-        held = [(due, each) for due, _, each in self._heap if each.state is State.HELD]
+    def take_all(self) -> list[tuple[float, Delivery]]:
+        """Return everything, each with when it is due, monotonic, and be empty."""
+        held = [(due, each) for due, _, each in self._heap if each.state == WAITING_RETRY]
         self._heap.clear()
         self.cancel()
         return held
 
     def cancel(self) -> None:
-        """Ring no more."""
+        """Cancel the timer."""
         self._alarm.cancel()

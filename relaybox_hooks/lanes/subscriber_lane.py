@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Final, cast
 
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.events import Event
-from relaybox_hooks.lanes.lane import Hub, Lane, current_lane
+from relaybox_hooks.lanes.lane import Lane, current_lane
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.stats import TargetStats
 from relaybox_hooks.targets.subscriber import Handler, Subscriber
+from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.validation import Overflow
 
 #: After this many events handled without a pause, a worker lets the event loop run others.
@@ -25,58 +26,86 @@ class SubscriberLane(Lane[Event]):
 
     A worker exists only while there are events. It calls the function in a context of its
     own, so that no ``emit``'s context variables leak into another event's handling.
+
+    Args:
+        runtime: shared with the other lanes.
+        subscriber: the function and its options.
+        limit: how many events may be pending.
+        overflow: the policy where they are.
+        on_first: called with the lane as it takes its first event; for ``once``.
     """
 
-    __slots__ = ("_call", "_concurrency", "_halted", "_queue", "subscriber")
+    __slots__ = ("_call", "_concurrency", "_on_first", "_queue", "_suspended", "subscriber")
 
-    def __init__(self, hub: Hub, subscriber: Subscriber, limit: int, overflow: Overflow) -> None:
-        super().__init__(hub, limit, overflow)
+    def __init__(
+        self,
+        runtime: Runtime,
+        subscriber: Subscriber,
+        limit: int,
+        overflow: Overflow,
+        on_first: Callable[[SubscriberLane], None] | None = None,
+    ) -> None:
+        super().__init__(runtime, limit, overflow)
         self.subscriber = subscriber
         self._concurrency = subscriber.concurrency
         self._queue: deque[Event] = deque()
-        self._halted = False
+        self._suspended = False
+        self._on_first = on_first
         self._call = _runner(subscriber)
-        if hub.notifier.subscriber_began or hub.notifier.subscriber_ended:
-            self._call = _observed(self._call, subscriber.name, hub.notifier)
+        notifier = runtime.notifier
+        if notifier.subscriber_began or notifier.subscriber_ended:
+            self._call = _observed(self._call, subscriber.name, notifier)
+
+    def __str__(self) -> str:
+        return f"subscriber {self.target!r}"
 
     @property
     def target(self) -> str:
         return self.subscriber.name
 
-    def put(self, item: Event) -> None:
+    def enqueue(self, item: Event) -> None:
+        if self.subscriber.once:
+            if self._on_first is None:
+                return  # an emit that began before the first event was taken
+            on_first, self._on_first = self._on_first, None
+            on_first(self)
         self.accepted += 1
         self.pending += 1
-        self.hub.outstanding += 1
+        self.runtime.outstanding += 1
         self._queue.append(item)
         if len(self.workers) < self._concurrency:
             self._start()
 
-    def evict(self) -> bool:
-        if not self._queue:
-            return False
-        event = self._queue.popleft()
-        self.dropped += 1
-        self.pending -= 1
-        self.hub.settled()
-        self.bury(event, "overflow")
-        return True
+    def drop_oldest(self, item: Event) -> None:
+        if self._queue:
+            event = self._queue.popleft()
+            self.dropped += 1
+            self.pending -= 1
+            self.runtime.settled()
+            self.record_loss(event, "overflow")
 
-    def bury(self, item: Event, reason: Reason) -> None:
-        notifier = self.hub.notifier
+    def record_loss(self, item: Event, reason: Reason, *, rejected: bool = False) -> None:
+        notifier = self.runtime.notifier
         if notifier.dropped:
             why = self.overflow if reason == "overflow" else reason
             notifier.tell(notifier.dropped, self.target, item.id, item.name, why)
 
-    def halt(self) -> None:
-        self._halted = True
+    def suspend(self) -> None:
+        self._suspended = True
 
-    def abandon(self) -> int:
+    def discard(self) -> int:
         left = self.pending
         self._queue.clear()
         self.failed += left
         self.pending = 0
-        self.hub.settled(left)
+        self.runtime.settled(left)
         return left
+
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        return self.workers
+
+    def cancel_timers(self) -> None:
+        """Do nothing: this lane has no timers."""
 
     def stats(self) -> TargetStats:
         return TargetStats(
@@ -91,46 +120,35 @@ class SubscriberLane(Lane[Event]):
             in_flight=self.pending - len(self._queue),
             breaker=None,
             enabled=True,
-            oldest=self._queue[0]._time if self._queue else None,
+            oldest=self._queue[0].timestamp.timestamp() if self._queue else None,
         )
 
     def _start(self) -> None:
-        context = self.hub.context.copy()
+        context = self.runtime.context.copy()
         context.run(current_lane.set, self)
-        self.spawn(self._work(), context)
+        self.start_worker(self._work(), context)
 
     async def _work(self) -> None:
-        queue, call, hub = self._queue, self._call, self.hub
-        task = self.begin()
+        queue, call, runtime = self._queue, self._call, self.runtime
+        task = self.worker_began()
         burst = 0
         try:
-            while queue and not self._halted:
+            while queue and not self._suspended:
                 event = queue.popleft()
                 try:
                     await call(event)
                 except Exception as error:
                     self._failed(event, error)
-                except GeneratorExit:  # the loop is gone
-                    raise
-                except (KeyboardInterrupt, SystemExit) as error:
-                    self._failed(event, error)
-                    if queue:  # whoever catches it may yet want to drain
-                        self._start()
-                    task.add_done_callback(asyncio.Task.exception)  # told of already
-                    raise
                 except BaseException as error:
-                    if isinstance(error, asyncio.CancelledError) and task.cancelling():
-                        queue.appendleft(event)
-                        raise
-                    self._failed(event, error)
+                    self._broken_off(task, event, error)
                 else:
                     if self.pending:  # 0: given up at closing, the cancellation swallowed
                         self.delivered += 1
-                        if self.waiters or hub.outstanding == 1:  # somebody is to be told
-                            self.freed()
+                        if self.waiters or runtime.outstanding == 1:
+                            self.settle_one()
                         else:  # the same without the calls
                             self.pending -= 1
-                            hub.outstanding -= 1
+                            runtime.outstanding -= 1
                 burst += 1
                 if burst == _BURST:
                     burst = 0
@@ -138,31 +156,33 @@ class SubscriberLane(Lane[Event]):
         finally:
             self.workers.discard(task)
 
+    def _broken_off(self, task: asyncio.Task[None], event: Event, error: BaseException) -> None:
+        """Handle what is no ordinary error of the function: re-raise it unless it is its own."""
+        if isinstance(error, GeneratorExit):  # the loop is gone
+            raise error
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._failed(event, error)
+            if self._queue:  # whoever catches it may yet want to drain
+                self._start()
+            task.add_done_callback(asyncio.Task.exception)  # reported already
+            raise error
+        if isinstance(error, asyncio.CancelledError) and task.cancelling():
+            self._queue.appendleft(event)
+            raise error
+        self._failed(event, error)
+
     def _failed(self, event: Event, error: BaseException) -> None:
         if not self.pending:  # given up at closing, the cancellation turned into an error
             return
         self.failed += 1
-        self.freed()
-        notifier = self.hub.notifier
+        self.settle_one()
+        notifier = self.runtime.notifier
         if notifier.subscriber_failed:
             notifier.tell(notifier.subscriber_failed, self.target, event, error)
 
 
-class OnceLane(SubscriberLane):
-    """The lane of a subscriber that is told of one event: taking it ends the subscription."""
-
-    __slots__ = ("forget",)
-
-    #: Takes this lane off the routes; set by whoever put it on them.
-    forget: Callable[[SubscriberLane], None]
-
-    def put(self, item: Event) -> None:
-        self.forget(self)
-        super().put(item)
-
-
 def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
-    """An async way to call the function, decided once."""
+    """Return an async way to call the function, decided once."""
     function = subscriber.function
     if inspect.iscoroutinefunction(function):
         return cast("Callable[[Event], Coroutine[Any, Any, object]]", function)
@@ -174,7 +194,7 @@ def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
 def _observed(
     call: Callable[[Event], Awaitable[object]], name: str, notifier: Notifier
 ) -> Callable[[Event], Awaitable[object]]:
-    """``call`` with the observers told before and after, in the context that it runs in."""
+    """Return ``call`` with notifications before and after, in the context that it runs in."""
 
     async def observed(event: Event) -> None:
         notifier.tell(notifier.subscriber_began, name, event)
@@ -189,10 +209,10 @@ def _observed(
 
 
 def _in_thread(function: Handler, threads: int) -> Callable[[Event], Awaitable[object]]:
-    # Where a function in a thread is registered: the others need not wait for the import.
+    # Only where a function runs in a thread: importing it takes time.
     import anyio.to_thread  # noqa: PLC0415
 
-    # A limiter of its own: the default one is shared by everybody in the process.
+    # A limiter of its own: the default one is shared by the whole process.
     limiter = anyio.CapacityLimiter(threads)
 
     async def call(event: Event) -> object:

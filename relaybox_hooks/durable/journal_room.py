@@ -1,0 +1,120 @@
+"""Room in the journal: ``max_pending``, and the policy for one more event where it is reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeAlias
+
+from relaybox_hooks.dead_letters import Reason
+from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
+from relaybox_hooks.journal.errors import JournalFullError
+from relaybox_hooks.journal.protocol import Journal, Targets
+from relaybox_hooks.lanes.room import Room
+from relaybox_hooks.lanes.webhook_lane import WebhookLane
+from relaybox_hooks.wire.envelope import Envelope
+
+#: Called with the numbers of an event's deliveries as soon as they are stored, and with whether
+#: they are pending; else there was no room, and they are dead letters.
+OnStored: TypeAlias = Callable[[Sequence[int], bool], None]
+
+
+class Append:
+    """An event on its way into the journal.
+
+    Args:
+        envelope: the encoded event.
+        targets: where it goes.
+        on_stored: called once it is stored, even if the emit was cancelled meanwhile.
+
+    Attributes:
+        stored: done when it is stored; the result is whether its deliveries are pending.
+    """
+
+    __slots__ = ("_on_stored", "envelope", "stored", "targets")
+
+    def __init__(self, envelope: Envelope, targets: Targets, on_stored: OnStored) -> None:
+        self.envelope = envelope
+        self.targets = targets
+        self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._on_stored = on_stored
+
+    def complete(self, seqs: Sequence[int], pending: bool) -> None:
+        """Report that the event is stored."""
+        self._on_stored(seqs, pending)
+        if not self.stored.done():  # it is where the emit was cancelled
+            self.stored.set_result(pending)
+
+    def fail(self, error: BaseException) -> None:
+        """Report that the event was not stored."""
+        if not self.stored.done():
+            self.stored.set_exception(error)
+            self.stored.exception()  # retrieved: a cancelled emit awaits it no longer
+
+
+class JournalRoom(Room[Append]):
+    """The bound on what is pending in the journal. ``drop_oldest`` costs whoever fills it.
+
+    Args:
+        journal: appended to.
+        lanes: of the registered webhooks, as they are at any time.
+    """
+
+    __slots__ = ("_journal", "_lanes")
+
+    def __init__(self, journal: Journal, lanes: Callable[[], Collection[WebhookLane]]) -> None:
+        super().__init__(journal.overflow)
+        self._journal = journal
+        self._lanes = lanes
+
+    def check(self, append: Append) -> None:
+        """Check that an event may be offered, and possibly wait.
+
+        Raises:
+            JournalFullError: there is no room, and none is to be waited for.
+        """
+        if self.waiters or not self.has_room(append):
+            if len(append.targets) > self._journal.max_pending:
+                raise self.full_error("")
+            self.check_policy(wait=True, origin=None)
+
+    def has_room(self, item: Append) -> bool:
+        journal = self._journal
+        return journal.backlog().pending + len(item.targets) <= journal.max_pending
+
+    def enqueue(self, item: Append) -> None:
+        self._append(item, None)
+
+    def reject(self, item: Append, reason: Reason) -> None:
+        if reason == "shutdown":
+            item.fail(HooksClosedError("closing"))
+        else:
+            self._append(item, reason)
+
+    def drop_oldest(self, item: Append) -> None:
+        journal = self._journal
+        lane = max(self._lanes(), key=lambda lane: lane.pending)
+        excess = journal.backlog().pending + len(item.targets) - journal.max_pending
+        for _ in range(excess):
+            lane.drop_one()
+
+    def full_error(self, advice: str) -> JournalFullError:
+        journal = self._journal
+        return JournalFullError(journal.path, journal.max_pending, journal.backlog().pending)
+
+    def _append(self, item: Append, dead: Reason | None) -> None:
+        try:
+            future = self._journal.append_nowait(item.envelope, item.targets, dead=dead)
+        except RelayboxHooksError as error:
+            item.fail(error)
+            return
+
+        def appended(future: asyncio.Future[Sequence[int]]) -> None:
+            error = future.exception()
+            if error is None:
+                item.complete(future.result(), dead is None)
+            else:
+                item.fail(error)
+                self.serve_waiters()
+
+        future.add_done_callback(appended)
