@@ -1,4 +1,4 @@
-"""Counts that users read: receipts, statistics and the report of closing."""
+"""Receipts of emits, statistics, and the report of closing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from relaybox_hooks.targets.policies import BreakerState
 
 
 class Receipt(NamedTuple):
-    """What ``emit`` returns.
+    """Result of ``emit``.
 
     Attributes:
         event_id: the event's UUID; empty where no target matched, as no event was made then.
@@ -21,8 +21,8 @@ class Receipt(NamedTuple):
     dropped: int
 
 
-#: Nobody wanted it.
-NOBODY = Receipt("", 0, 0)
+#: The receipt of an event that no target matches.
+NO_TARGETS = Receipt("", 0, 0)
 
 
 class TargetStats(NamedTuple):
@@ -32,10 +32,10 @@ class TargetStats(NamedTuple):
 
     Attributes:
         name: the webhook's or subscriber's name.
-        kind: which of the two it is.
+        kind: webhook or subscriber.
         accepted: events that it took responsibility for, dropped ones included.
         delivered: handled by the subscriber, or answered 2xx by the endpoint.
-        failed: the subscriber raised, or the delivery was given up on.
+        failed: the subscriber raised, or the delivery was given up.
         retried: attempts after the first.
         dropped: lost to a full lane.
         pending: waiting, in flight, or waiting for a retry.
@@ -44,6 +44,7 @@ class TargetStats(NamedTuple):
         enabled: whether it is sent events.
         oldest: when the oldest pending event was emitted, at a subscriber the oldest that waits,
             seconds since the Unix epoch; ``None`` where there is none.
+        replayed: dead letters that a replay delivered; they stay counted where they were lost.
     """
 
     name: str
@@ -58,6 +59,7 @@ class TargetStats(NamedTuple):
     breaker: BreakerState | None
     enabled: bool
     oldest: float | None = None
+    replayed: int = 0
 
     def __str__(self) -> str:
         return _table([self])
@@ -71,11 +73,12 @@ class Stats(NamedTuple):
     Attributes:
         accepted: events that targets took responsibility for, dropped ones included.
         delivered: handled by a subscriber, or answered 2xx by an endpoint.
-        failed: given up on, or raised by a subscriber.
+        failed: given up, or raised by a subscriber.
         retried: attempts after the first.
         dropped: lost to a full lane.
         pending: waiting, in flight, or waiting for a retry.
         targets: by webhook id and by subscriber name.
+        replayed: dead letters that a replay delivered; they stay counted where they were lost.
     """
 
     accepted: int
@@ -85,6 +88,7 @@ class Stats(NamedTuple):
     dropped: int
     pending: int
     targets: dict[str, TargetStats]
+    replayed: int = 0
 
     def __str__(self) -> str:
         whole = TargetStats(
@@ -94,6 +98,7 @@ class Stats(NamedTuple):
             in_flight=_in_flight(self),
             breaker=None,
             enabled=True,
+            replayed=self.replayed,
         )
         return _table([*self.targets.values(), whole])
 
@@ -119,54 +124,51 @@ def _table(rows: list[TargetStats]) -> str:
 
 
 class Totals:
-    """The counts of targets that are registered no longer."""
+    """Counts of targets that are registered no longer."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_replayed")
 
     def __init__(self) -> None:
         self._counts = [0] * 6
+        self._replayed = 0
 
     def add(self, row: TargetStats) -> None:
         """Add the last counts of a target."""
         self._counts = [a + b for a, b in zip(self._counts, row[2:8], strict=True)]
+        self._replayed += row.replayed
 
-    def lost(self, deliveries: int) -> None:
-        """Deliveries that an earlier process accepted, for nobody here, were given up on."""
+    def add_unregistered(self, deliveries: int) -> None:
+        """Add deliveries of an earlier process that were given up without a webhook."""
         self._counts[0] += deliveries
         self._counts[2] += deliveries
 
-    def revive(self, *, dropped: bool) -> None:
-        """A delivery of a target that is registered no longer has arrived after all.
+    def add_replayed(self) -> None:
+        """Add a dead letter that a replay delivered to a webhook removed meanwhile."""
+        self._replayed += 1
 
-        Args:
-            dropped: it was counted as such, not as failed.
-        """
-        self._counts[1] += 1
-        self._counts[4 if dropped else 2] -= 1
-
-    def sum_up(self, rows: list[TargetStats], targets: dict[str, TargetStats]) -> Stats:
-        """These and ``rows`` together, beside the ``targets`` that are registered."""
-        whole = Totals()
-        whole._counts = self._counts
+    def with_targets(self, rows: list[TargetStats], targets: dict[str, TargetStats]) -> Stats:
+        """Return these counts and ``rows`` together, beside the registered ``targets``."""
+        counts, replayed = self._counts, self._replayed
         for row in rows:
-            whole.add(row)
-        accepted, delivered, failed, retried, dropped, pending = whole._counts
-        return Stats(accepted, delivered, failed, retried, dropped, pending, targets)
+            counts = [a + b for a, b in zip(counts, row[2:8], strict=True)]
+            replayed += row.replayed
+        accepted, delivered, failed, retried, dropped, pending = counts
+        return Stats(accepted, delivered, failed, retried, dropped, pending, targets, replayed)
 
 
-#: How closing went: by itself, against the deadline, or cut short by a cancellation.
+#: How closing ended: everything was settled, the deadline passed, or it was cancelled.
 Ending: TypeAlias = Literal["drained", "timed out", "cancelled"]
 
 
 class CloseReport(NamedTuple):
-    """What ``aclose`` returns.
+    """Result of ``aclose``.
 
     Attributes:
         delivered: events delivered or handled while closing.
-        failed: events given up on while closing, before the deadline.
+        failed: events given up while closing, before the deadline.
         left: events that were still pending at the deadline; webhooks' are dead letters now.
         targets: what was left, by webhook id or subscriber name.
-        ending: how it went.
+        ending: ``"drained"``, ``"timed out"`` or ``"cancelled"``.
     """
 
     delivered: int

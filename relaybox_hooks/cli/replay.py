@@ -21,10 +21,10 @@ from relaybox_hooks.cli.journals import (
     journal_of,
     letter_filters,
 )
-from relaybox_hooks.cli.resend import send_again
+from relaybox_hooks.cli.resend import resend
 from relaybox_hooks.config import Configuration, read
-from relaybox_hooks.journal import StoredDelivery
-from relaybox_hooks.outcome import Outcome, Verdict
+from relaybox_hooks.dead_letters import DeadLetter
+from relaybox_hooks.outcome import DELIVERED, Outcome
 
 EXAMPLES = examples(
     "replay hooks.db --config hooks.toml --webhook crm --reason exhausted",
@@ -44,7 +44,7 @@ def replay(
     since: SinceOption = None,
     until: UntilOption = None,
     rate: Annotated[
-        float, typer.Option(metavar="N", min=0.001, help="Attempts per second at the most.")
+        float, typer.Option(metavar="N", min=0.001, help="Attempts per second, at most.")
     ] = 50,
 ) -> None:
     """Send a journal's dead letters again.
@@ -60,8 +60,8 @@ def replay(
         async with journal_of(journal) as store:
             letters = await store.dead_letters(**chosen)
             with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
-                teller = _Teller(said, config, progress, len(letters))
-                report = await send_again(store, said, letters, teller.tell, rate=rate)
+                progress_of = _Progress(said, config, progress, len(letters))
+                report = await resend(store, said, letters, progress_of.show, rate=rate)
             await store.flush()
         delivered, failed, skipped = report
         what = several(len(letters), "dead letter")
@@ -71,8 +71,8 @@ def replay(
     raise typer.Exit(0 if asyncio.run(run()) else 1)
 
 
-class _Teller:
-    """Moves the bar on, and shows what did not arrive."""
+class _Progress:
+    """Advances the bar, and prints what was not delivered."""
 
     def __init__(self, said: Configuration, config: str, progress: Progress, total: int) -> None:
         self._enabled = {webhook.id: webhook.enabled for webhook in said.webhooks}
@@ -81,7 +81,7 @@ class _Teller:
         self._task: TaskID = progress.add_task("sending", total=total)
         self._skipped: set[str] = set()
 
-    def tell(self, letter: StoredDelivery, outcome: Outcome | None) -> None:
+    def show(self, letter: DeadLetter, outcome: Outcome | None) -> None:
         self._progress.advance(self._task)
         webhook_id = letter.webhook_id
         if outcome is None:
@@ -91,8 +91,8 @@ class _Teller:
                     ("skipped  ", "yellow"),
                     f"webhook {printable(webhook_id)} {self._why(webhook_id)}",
                 )
-        elif outcome.verdict is not Verdict.DELIVERED:
-            which = f"{letter.envelope.name} {letter.envelope.id} to {webhook_id}"
+        elif outcome.verdict != DELIVERED:
+            which = f"{letter.event_name} {letter.event_id} to {webhook_id}"
             say(("failed   ", "red"), printable(f"{which}: {outcome}"))
 
     def _why(self, webhook_id: str) -> str:

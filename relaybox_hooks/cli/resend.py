@@ -1,108 +1,96 @@
-"""Dead letters of a journal sent again, one attempt each, as ``hooks.replay`` sends them."""
+"""Dead letters of a journal sent again from the command line, as ``hooks.replay`` sends them."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aiohttp import ClientSession
-
 from relaybox_hooks.config import Configuration
-from relaybox_hooks.dispatch.replay import ReplayReport
-from relaybox_hooks.journal import Journal, KnownWebhook, StoredDelivery
-from relaybox_hooks.outcome import Outcome, Verdict
-from relaybox_hooks.targets.settings import Settings, resolve
+from relaybox_hooks.dead_letters import DeadLetter
+from relaybox_hooks.dispatch.options import Options
+from relaybox_hooks.dispatch.replay import OnOutcome, ReplayReport, ReplayTarget, send_again
+from relaybox_hooks.durable.journal_dead_letters import JournalDeadLetters
+from relaybox_hooks.durable.stored import dead_letter_of
+from relaybox_hooks.journal import PERMANENT, Change, Journal, StoredDelivery
+from relaybox_hooks.observer import Notifier
+from relaybox_hooks.outcome import ENDPOINT_GONE, Outcome
+from relaybox_hooks.targets.settings import resolve
 from relaybox_hooks.targets.webhook import Webhook
-from relaybox_hooks.transport.egress import EgressPolicy
-from relaybox_hooks.transport.endpoint import TIMED_OUT, Endpoint, open_session
-from relaybox_hooks.wire.envelope import Envelope
+from relaybox_hooks.transport.endpoint import Endpoint
+from relaybox_hooks.transport.runtime import Runtime
 
 
-async def send_again(
+async def resend(
     journal: Journal,
-    said: Configuration,
-    letters: Iterable[StoredDelivery],
-    on_progress: Callable[[StoredDelivery, Outcome | None], None],
+    configuration: Configuration,
+    rows: Iterable[StoredDelivery],
+    on_outcome: OnOutcome,
     *,
     rate: float,
 ) -> ReplayReport:
-    """Send ``letters`` in their order, signed with the webhooks' current keys.
+    """Send dead letters in their order, signed with the webhooks' current keys.
 
     What is delivered is settled in the journal; what fails stays a dead letter, with its new
     outcome. A webhook that answers 410 is sent nothing more, which the journal remembers.
 
     Args:
-        said: the webhooks, and the options that hold for them.
-        on_progress: told of each letter and its outcome, ``None`` where it was skipped, because
-            its webhook is not there, or is disabled in the file or by an earlier 410.
-        rate: attempts per second at the most.
+        journal: open.
+        configuration: the webhooks, and the options that hold for them.
+        rows: the dead letters.
+        on_outcome: called with each dead letter and its outcome; ``None`` where it was skipped,
+            because its webhook is not there, or is disabled in the file or by an earlier 410.
+        rate: attempts per second, at most.
     """
-    known = await journal.load_states()
-    endpoints = _endpoints(said, known)
-    delivered = failed = skipped = 0
-    async with open_session(said.options.get("egress", EgressPolicy.DEFAULT)) as session:
-        for letter in letters:
-            endpoint = endpoints.get(letter.webhook_id)
-            if endpoint is None:
-                skipped += 1
-                on_progress(letter, None)
-                continue
-            if delivered or failed:
-                await asyncio.sleep(1 / rate)
-            outcome = await _attempt(endpoint, session, letter.envelope)
-            attempts, now = letter.attempts + 1, time.time()
-            if outcome.verdict is Verdict.DELIVERED:
-                delivered += 1
-                journal.settle(letter.seq, attempts=attempts, outcome=outcome, at=now)
-            else:
-                failed += 1
-                journal.bury(
-                    letter.seq, str(letter.reason), attempts=attempts, outcome=outcome, at=now
-                )
-            if outcome.verdict is Verdict.GONE:
-                del endpoints[letter.webhook_id]
-                _disable(journal, said, letter.webhook_id, known)
-            on_progress(letter, outcome)
-    return ReplayReport(delivered, failed, skipped)
+    states = {head.webhook_id: head.state for head in await journal.lanes(PERMANENT)}
+    options = Options(**_values(configuration.options))
+    targets = _targets(configuration, options, states)
+    runtime = Runtime(Notifier(()), random.random)
+    runtime.start()
+    store = JournalDeadLetters(journal, lambda change: _commit(journal, change), runtime.clock.time)
 
+    def settle(letter: DeadLetter, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.verdict == ENDPOINT_GONE:
+            webhook = targets.pop(letter.webhook_id).webhook
+            breaker = _state_of(webhook, states).get("breaker")
+            state = {"url": webhook.url, "disabled": True, "breaker": breaker}
+            journal.save_state(webhook.id, state)  # the server sends nothing either
+        on_outcome(letter, outcome)
 
-def _endpoints(said: Configuration, known: Mapping[str, KnownWebhook]) -> dict[str, Endpoint]:
-    """What the enabled webhooks are sent with, by their ids."""
-    names = Settings.__dataclass_fields__.keys() & said.options.keys()
-    defaults = Settings(**{name: said.options[name] for name in names})
-    endpoints = {}
-    for webhook in said.webhooks:
-        if webhook.enabled and not _state_of(webhook, known).get("disabled"):
-            own = resolve(webhook, defaults)
-            endpoints[webhook.id] = Endpoint(webhook, own.retry, own.timeouts, own.max_response)
-    return endpoints
-
-
-def _state_of(webhook: Webhook, known: Mapping[str, KnownWebhook]) -> dict[str, Any]:
-    """What the journal remembers of a webhook; nothing of one that had another URL."""
-    state = known[webhook.id].state if webhook.id in known else None
-    return state if state is not None and state.get("url") == webhook.url else {}
-
-
-def _disable(
-    journal: Journal, said: Configuration, webhook_id: str, known: Mapping[str, KnownWebhook]
-) -> None:
-    """Let the server, too, send a webhook nothing when it starts again."""
-    (webhook,) = (webhook for webhook in said.webhooks if webhook.id == webhook_id)
-    state = _state_of(webhook, known)
-    remembered = {"url": webhook.url, "disabled": True, "breaker": state.get("breaker")}
-    journal.save_state(webhook_id, remembered)
-
-
-async def _attempt(endpoint: Endpoint, session: ClientSession, envelope: Envelope) -> Outcome:
-    outcome = TIMED_OUT
+    runtime.open_session(options.egress)
     try:
-        async with asyncio.timeout(endpoint.deadline):
-            outcome, response = await endpoint.send(session, envelope, time.time)
-            if response is not None:
-                await endpoint.drain(response)
-    except TimeoutError:  # of the response's rest, too, which changes nothing
-        pass
-    return outcome
+        letters = map(dead_letter_of, rows)
+        return await send_again(letters, store, targets.get, runtime, rate=rate, on_outcome=settle)
+    finally:
+        runtime.deadlines.cancel()
+        await runtime.close_session()
+
+
+def _commit(journal: Journal, change: Change) -> None:
+    journal.commit(PERMANENT, (change,))
+
+
+def _values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are plain values."""
+    known = Options.__dataclass_fields__
+    return {name: value for name, value in options.items() if name in known}
+
+
+def _targets(
+    configuration: Configuration,
+    options: Options,
+    states: Mapping[str, dict[str, Any] | None],
+) -> dict[str, ReplayTarget]:
+    """Return the enabled webhooks with their endpoints, by id."""
+    defaults = options.settings(durable=True)
+    return {
+        webhook.id: ReplayTarget(webhook, Endpoint(webhook, resolve(webhook, defaults)))
+        for webhook in configuration.webhooks
+        if webhook.enabled and not _state_of(webhook, states).get("disabled")
+    }
+
+
+def _state_of(webhook: Webhook, states: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """Return the saved state of a webhook; an empty one if it had another URL."""
+    state = states.get(webhook.id)
+    return state if state is not None and state.get("url") == webhook.url else {}

@@ -1,73 +1,73 @@
-"""The books: what is outstanding, what died, and the counts of who is no longer registered."""
+"""Accounting: dead letters, and the counts of targets that are registered no longer."""
 
 from __future__ import annotations
 
-import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
-from relaybox_hooks.dead_letters import DeadLetter, DeadLetterStore, MemoryDeadLetters
+from relaybox_hooks.dead_letters import DeadLetter, DeadLetterStore, MemoryDeadLetters, Reason
+from relaybox_hooks.lanes.delivery import Delivery
 from relaybox_hooks.lanes.lane import Lane
-from relaybox_hooks.observer import Notifier
 from relaybox_hooks.stats import Totals
+from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.runtime import Runtime
 
 
-class Books:
-    """What all lanes report to.
+class Accounting:
+    """Keeps what lanes report, and the lanes that were removed while they had events.
 
     Attributes:
-        outstanding: what all lanes have pending, together.
-        letters: the dead letters, in memory or in the journal.
-        totals: the counts of targets that were taken off and have settled everything.
+        dead_letters: in memory, or in the journal once it is open.
+        removed: lanes of removed targets that may have something pending.
+        totals: the counts of removed targets that have settled everything.
     """
 
-    loop: asyncio.AbstractEventLoop
-
-    def __init__(self, notifier: Notifier, dead_letter_limit: int) -> None:
-        self.notifier = notifier
-        #: Whether anybody is told of emits: each of them asks.
-        self._emits_told = bool(notifier.emitting or notifier.emitted)
-        self.outstanding = 0
-        self.letters: DeadLetterStore = MemoryDeadLetters(dead_letter_limit)
+    def __init__(self, runtime: Runtime, dead_letter_limit: int) -> None:
+        self._runtime = runtime
+        self.dead_letters: DeadLetterStore = MemoryDeadLetters(dead_letter_limit)
         self.totals = Totals()
-        #: Lanes that were taken off while they still had events.
-        self._retired: set[Lane[Any]] = set()
-        self._joiners: list[asyncio.Future[None]] = []
+        self.removed: set[Lane[Any]] = set()
 
-    def settled(self, events: int = 1) -> None:
-        """Accepted events are off the books of a lane."""
-        self.outstanding -= events
-        if not self.outstanding and self._joiners:
-            joiners, self._joiners = self._joiners, []
-            for joiner in joiners:
-                if not joiner.done():
-                    joiner.set_result(None)
+    def dead_letter(
+        self, webhook: Webhook, delivery: Delivery, reason: Reason, rejected: bool
+    ) -> None:
+        """Keep a dead letter of a delivery, and report it.
 
-    def bury(self, letter: DeadLetter) -> None:
-        """Keep a dead letter and tell the observers."""
-        self.letters.add(letter)
-        if self.notifier.dead_lettered:
-            self.notifier.tell(self.notifier.dead_lettered, letter)
+        Args:
+            webhook: where it was to go.
+            delivery: it was given up.
+            reason: why.
+            rejected: on arrival, so that it was never pending.
+        """
+        letter = DeadLetter(
+            webhook_id=webhook.id,
+            reason=reason,
+            outcome=delivery.outcome,
+            attempts=delivery.attempts,
+            died_at=datetime.fromtimestamp(self._runtime.clock.time(), UTC),
+            envelope=delivery.envelope,
+            seq=delivery.seq,
+        )
+        self.keep(letter, rejected=rejected)
 
-    def at_rest(self) -> asyncio.Future[None]:
-        """Done as soon as no lane has anything pending."""
-        future: asyncio.Future[None] = self.loop.create_future()
-        if self.outstanding:
-            self._joiners.append(future)
-        else:
-            future.set_result(None)
-        return future
+    def keep(self, letter: DeadLetter, *, rejected: bool = False) -> None:
+        """Keep a dead letter, and report it to the observers."""
+        self.dead_letters.add(letter, rejected=rejected)
+        notifier = self._runtime.notifier
+        if notifier.dead_lettered:
+            notifier.tell(notifier.dead_lettered, letter)
 
-    def retire(self, lane: Lane[Any]) -> None:
-        """A lane was taken off; its counts stay in the totals.
+    def add_removed(self, lane: Lane[Any]) -> None:
+        """Keep the counts of a lane whose target was removed.
 
-        It is folded later, for it may be taken off in the very moment it is handed an event.
+        It is folded later, for it may be removed in the very moment it is handed an event.
         """
         self.fold()
-        self._retired.add(lane)
+        self.removed.add(lane)
 
     def fold(self) -> None:
-        """Move the counts of retired lanes that have settled everything into the totals."""
-        for lane in [lane for lane in self._retired if not lane.pending]:
+        """Move the counts of removed lanes that have settled everything into the totals."""
+        for lane in [lane for lane in self.removed if not lane.pending]:
             self.totals.add(lane.stats())
-            self._retired.discard(lane)
-            lane.stop()
+            self.removed.discard(lane)
+            lane.cancel_timers()

@@ -1,27 +1,31 @@
-"""Dead letters sent again, one attempt each, past the lane."""
+"""Replays: dead letters are sent again, one attempt each, past the lanes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, Unpack
 
 from relaybox_hooks.clock import sleep
-from relaybox_hooks.dead_letters import DeadLetter, DeadLetterStore
-from relaybox_hooks.lanes.runtime import RemoteHub
+from relaybox_hooks.dead_letters import Criteria, DeadLetter, DeadLetterStore
+from relaybox_hooks.dispatch.accounting import Accounting
+from relaybox_hooks.errors import ConfigError, HooksClosedError
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
-from relaybox_hooks.outcome import Outcome, Verdict
-from relaybox_hooks.transport.endpoint import INTERRUPTED, TIMED_OUT
+from relaybox_hooks.outcome import DELIVERED, ENDPOINT_GONE, Outcome
+from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.attempt import INTERRUPTED, Attempter
+from relaybox_hooks.transport.endpoint import Endpoint
+from relaybox_hooks.transport.runtime import Runtime
 
 
 class ReplayReport(NamedTuple):
-    """What ``replay`` returns.
+    """Result of a replay.
 
     Attributes:
-        delivered: letters that arrived now, and are dead letters no longer.
-        failed: letters whose attempt failed again; they stay, with the new status or error.
-        skipped: letters whose webhook is not registered or not enabled, or that another
+        delivered: dead letters that were delivered now, and are dead letters no longer.
+        failed: dead letters whose attempt failed again; they stay, with the new status or error.
+        skipped: dead letters whose webhook is not registered or not enabled, or that another
             replay is sending; they stay.
     """
 
@@ -30,94 +34,137 @@ class ReplayReport(NamedTuple):
     skipped: int
 
 
-async def replay(
+class ReplayTarget(NamedTuple):
+    """Where a dead letter is sent."""
+
+    webhook: Webhook
+    endpoint: Endpoint
+
+
+#: Finds where dead letters of a webhook, by its id, are sent; ``None`` for nowhere.
+FindTarget: TypeAlias = Callable[[str], ReplayTarget | None]
+
+#: Called after each dead letter with its outcome; ``None``: it was skipped.
+OnOutcome: TypeAlias = Callable[[DeadLetter, Outcome | None], None]
+
+
+async def send_again(
     letters: Iterable[DeadLetter],
-    kept: DeadLetterStore,
-    lanes: Mapping[str, WebhookLane],
-    hub: RemoteHub,
-    spacing: float,
+    store: DeadLetterStore,
+    find_target: FindTarget,
+    runtime: Runtime,
+    *,
+    rate: float,
+    on_outcome: OnOutcome,
 ) -> ReplayReport:
-    """Send ``letters`` again, ``spacing`` seconds apart, in their order."""
+    """Send dead letters again, in their order, signed with the webhooks' current keys.
 
-    def lane_for(letter: DeadLetter) -> WebhookLane | None:
-        lane = lanes.get(letter.webhook_id)
-        return lane if lane is not None and lane.replayable and kept.free(letter) else None
+    Args:
+        letters: the dead letters.
+        store: keeps them; those that are delivered are removed.
+        find_target: asked before each one, for much may have happened meanwhile.
+        runtime: the clock, the session and the observers.
+        rate: attempts per second, at most.
+        on_outcome: called after each one.
+    """
 
+    def target_of(letter: DeadLetter) -> ReplayTarget | None:
+        return find_target(letter.webhook_id) if store.is_free(letter) else None
+
+    attempter = Attempter(runtime)
     delivered = failed = skipped = 0
     for letter in letters:
-        if (delivered or failed) and lane_for(letter):
-            await sleep(hub.clock, spacing)
-        lane = lane_for(letter)  # asked again: much may have happened meanwhile
-        if lane is None:
+        if (delivered or failed) and target_of(letter):
+            await sleep(runtime.clock, 1 / rate)
+        target = target_of(letter)
+        if target is None:
             skipped += 1
+            on_outcome(letter, None)
             continue
-        if kept.foreign(letter):
-            _count(letter, lane)
-        with kept.claim(letter):
-            outcome = await _attempt(lane, letter, hub)
-        if outcome.verdict is Verdict.DELIVERED:
+        with store.claim(letter):
+            outcome = await _attempt(attempter, target, letter, runtime)
+        if outcome.verdict == DELIVERED:
             delivered += 1
-            kept.discard(letter, outcome)
-            if not lane.revive(letter):
-                hub.totals.revive(dropped=letter.reason == "overflow")
+            store.remove(letter, outcome)
         else:
             failed += 1
-            kept.replace(letter, _after(letter, outcome, hub))
-            if outcome.verdict is Verdict.GONE:
-                hub.endpoint_gone(lane.webhook)
+            store.replace(letter, _failed_again(letter, outcome, runtime.clock.time()))
+        on_outcome(letter, outcome)
     return ReplayReport(delivered, failed, skipped)
 
 
-def _count(letter: DeadLetter, lane: WebhookLane) -> None:
-    """Let ``lane`` answer for a letter that is from before the restart."""
-    lane.accepted += 1
-    if letter.reason == "overflow":
-        lane.dropped += 1
-    else:
-        lane.failed += 1
-
-
-async def _attempt(lane: WebhookLane, letter: DeadLetter, hub: RemoteHub) -> Outcome:
-    endpoint, clock, envelope, number = (
-        lane.endpoint,
-        hub.clock,
-        letter.envelope,
-        letter.attempts + 1,
-    )
-    outcome: Outcome | None = None
-    import anyio  # noqa: PLC0415 - few processes replay, and importing it takes time
-
-    extra = None
-    if hub.notifier.attempting:
-        extra = hub.notifier.headers(lane.webhook, envelope, number)
-    began = clock.monotonic()
+async def _attempt(
+    attempter: Attempter, target: ReplayTarget, letter: DeadLetter, runtime: Runtime
+) -> Outcome:
+    webhook, envelope, number = target.webhook, letter.envelope, letter.attempts + 1
     try:
-        with anyio.CancelScope() as scope:
-            timer = clock.call_at(began + endpoint.deadline, scope.cancel)
-            try:
-                outcome, response = await endpoint.send(hub.session, envelope, clock.time, extra)
-                if response is not None:
-                    await endpoint.drain(response)
-            finally:
-                timer.cancel()
-        outcome = outcome or TIMED_OUT
+        return await attempter.attempt(target.endpoint, webhook, envelope, number)
     finally:  # the replay may have been cancelled
-        hub.notifier.tell_attempt(
-            clock,
-            lane.webhook,
-            envelope,
-            number,
-            outcome or INTERRUPTED,
-            began,
-            replayed=True,
+        outcome = attempter.outcome or INTERRUPTED
+        runtime.notifier.tell_attempt(
+            runtime.clock, webhook, envelope, number, outcome, attempter.began, replayed=True
         )
-    return outcome
 
 
-def _after(letter: DeadLetter, outcome: Outcome, hub: RemoteHub) -> DeadLetter:
-    return replace(
-        letter,
-        outcome=outcome,
-        attempts=letter.attempts + 1,
-        died_at=datetime.fromtimestamp(hub.clock.time(), UTC),
-    )
+def _failed_again(letter: DeadLetter, outcome: Outcome, now: float) -> DeadLetter:
+    died_at = datetime.fromtimestamp(now, UTC)
+    return replace(letter, outcome=outcome, attempts=letter.attempts + 1, died_at=died_at)
+
+
+class Replayer:
+    """Replays of one ``Hooks``. They are counted beside the lanes' counts, and change none.
+
+    Args:
+        runtime: shared with the lanes.
+        accounting: has the dead letters.
+        find_lane: finds the lane of a registered webhook by its id.
+        endpoint_gone: called when an endpoint answers 410.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        accounting: Accounting,
+        find_lane: Callable[[str], WebhookLane | None],
+        endpoint_gone: Callable[[Webhook], None],
+    ) -> None:
+        self._runtime = runtime
+        self._accounting = accounting
+        self._find_lane = find_lane
+        self._endpoint_gone = endpoint_gone
+
+    async def replay(self, rate: float, **criteria: Unpack[Criteria]) -> ReplayReport:
+        """Send dead letters again; see ``Hooks.replay``."""
+        if self._runtime.state != "open":
+            raise HooksClosedError(self._runtime.state)
+        if not isinstance(rate, int | float) or not rate > 0:
+            raise ConfigError("rate", rate, "give attempts per second, more than 0")
+        store = self._accounting.dead_letters
+        with store.replaying():
+            letters = await store.select(**criteria)
+            return await send_again(
+                letters,
+                store,
+                self._find_target,
+                self._runtime,
+                rate=rate,
+                on_outcome=self._count,
+            )
+
+    def _find_target(self, webhook_id: str) -> ReplayTarget | None:
+        lane = self._find_lane(webhook_id)
+        if lane is None or not lane.takes_replays:
+            return None
+        return ReplayTarget(lane.webhook, lane.endpoint)
+
+    def _count(self, letter: DeadLetter, outcome: Outcome | None) -> None:
+        lane = self._find_lane(letter.webhook_id)
+        if outcome is None:
+            return
+        if outcome.verdict == DELIVERED:
+            if lane is None:  # removed since the attempt began
+                self._accounting.totals.add_replayed()
+            else:
+                lane.replayed += 1
+        elif outcome.verdict == ENDPOINT_GONE and lane is not None:
+            self._endpoint_gone(lane.webhook)
