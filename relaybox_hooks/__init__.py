@@ -24,8 +24,7 @@ from relaybox_hooks.errors import (
     VerificationError,
 )
 from relaybox_hooks.events import EVENTS, Event
-from relaybox_hooks.hooks import Hooks
-from relaybox_hooks.lifespan import HOOKS_KEY
+from relaybox_hooks.hooks import HOOKS_KEY, Hooks
 from relaybox_hooks.observer import Attempt, Observer
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.session import Session, User

@@ -23,9 +23,9 @@ from difflib import get_close_matches
 from inspect import signature
 from typing import Any, Final, NamedTuple
 
+from relaybox_hooks.dispatch.options import Options
 from relaybox_hooks.errors import ConfigError, RelayboxHooksError, UnknownEventError
 from relaybox_hooks.events import Catalogue
-from relaybox_hooks.hooks import Hooks
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.transport.egress import EgressPolicy
@@ -135,11 +135,10 @@ class _Reader:
             raise self._error(
                 "", key, f": a file cannot hold it; pass Hooks.from_config(..., {key}=...)"
             )
-        known = [*signature(Hooks).parameters]
-        self._refuse_unknown("", given, [key for key in known if key not in _IN_CODE])
+        self._check_known("", given, signature(Options).parameters)
         ours = self._policies("", given)
         with self._locating(""):
-            Hooks(**ours)  # what it refuses, it refuses here, where the file can be named
+            Options(**ours)
         options = {**ours, **overrides}
         catalogue = Catalogue(options.get("custom_events", ()))
         webhooks: dict[str, Webhook] = {}
@@ -158,7 +157,7 @@ class _Reader:
         if not isinstance(table, Mapping):
             raise self._error(place, "", ": write a table: url, events, signing_key")
         parameters = signature(Webhook).parameters
-        self._refuse_unknown(place, table, parameters)
+        self._check_known(place, table, parameters)
         for key, parameter in parameters.items():
             if parameter.default is parameter.empty and key not in table:
                 raise self._error(place, key, f": is missing; {_FORMS[key]}")
@@ -190,7 +189,7 @@ class _Reader:
             inner = table.get(key)
             if isinstance(inner, Mapping):
                 within = f"{place}.{key}" if place else key
-                self._refuse_unknown(within, inner, signature(policy).parameters)
+                self._check_known(within, inner, signature(policy).parameters)
                 with self._locating(within):
                     made[key] = policy(**inner)
             elif key == "breaker" and inner is False:
@@ -215,7 +214,7 @@ class _Reader:
             raise self._error(place, key, f": the environment variable {name} is not set")
         return found
 
-    def _refuse_unknown(self, place: str, table: Mapping[str, Any], known: Any) -> None:
+    def _check_known(self, place: str, table: Mapping[str, Any], known: Any) -> None:
         for key in table:
             if key not in known:
                 near = get_close_matches(key, known, n=1)

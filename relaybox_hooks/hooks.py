@@ -1,49 +1,50 @@
-"""The dispatcher: what users construct, start, and close."""
+"""Hooks: what users construct, start, emit into, and close."""
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable, Iterable
-from contextvars import copy_context
-from datetime import timedelta
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from os import PathLike
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, Unpack, cast
 from warnings import warn
 
 from aiohttp import ClientSession
+from aiohttp.helpers import AppKey  # aiohttp.web has it too, and is not for clients to import
 
-from relaybox_hooks.clock import Clock, LoopClock
-from relaybox_hooks.dispatch import shutdown as closing
-from relaybox_hooks.dispatch.records import Records
-from relaybox_hooks.dispatch.typed_calls import CustomT_contra
-from relaybox_hooks.errors import ConfigError, HooksClosedError, RelayboxHooksError
-from relaybox_hooks.events import Catalogue
-from relaybox_hooks.lanes.lane import Lane, current_lane
-from relaybox_hooks.lifespan import Hosted
+from relaybox_hooks import lifespan
+from relaybox_hooks.clock import Clock
+from relaybox_hooks.dead_letters import Criteria, DeadLetter
+from relaybox_hooks.dispatch.lifecycle import Lifecycle
+from relaybox_hooks.dispatch.options import Options
+from relaybox_hooks.dispatch.parts import Parts, compose
+from relaybox_hooks.dispatch.replay import ReplayReport
+from relaybox_hooks.dispatch.typed_calls import CustomT_contra, EmitCall, OnCall
+from relaybox_hooks.errors import ConfigError, HooksClosedError
+from relaybox_hooks.events import EventName, EventPattern
 from relaybox_hooks.observer import Notifier, Observer
 from relaybox_hooks.observers.logging import LoggingObserver
-from relaybox_hooks.stats import CloseReport
-from relaybox_hooks.targets.policies import (
-    DURABLE_RETRY,
-    BreakerPolicy,
-    RetentionPolicy,
-    RetryPolicy,
-    Timeouts,
-)
-from relaybox_hooks.targets.routing import Router
-from relaybox_hooks.targets.settings import Settings
+from relaybox_hooks.stats import CloseReport, Receipt, Stats
+from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import OrderBy, Webhook
 from relaybox_hooks.transport.egress import EgressPolicy
-from relaybox_hooks.transport.endpoint import open_session
-from relaybox_hooks.validation import Overflow, check_int, check_kind, to_seconds
+from relaybox_hooks.transport.runtime import Runtime
+from relaybox_hooks.validation import Overflow, check_kind, to_seconds
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
+    from relaybox_hooks.durable.delivery_log import LogCriteria, LoggedDelivery
     from relaybox_hooks.journal.protocol import Journal
 
+#: Where ``hooks.setup(app)`` puts the hooks: ``request.app[HOOKS_KEY]``, in a sub-application's
+#: handler ``request.config_dict[HOOKS_KEY]``.
+HOOKS_KEY: Final = AppKey["Hooks"]("HOOKS_KEY")
 
-class Hooks(Records[CustomT_contra], Hosted):
+
+class Hooks(Generic[CustomT_contra]):
     """An event bus inside a realtime server: local subscribers and signed webhooks.
 
     Use it as ``async with hooks:``, or ``await hooks.start()`` and ``await hooks.aclose()``.
@@ -53,27 +54,27 @@ class Hooks(Records[CustomT_contra], Hosted):
     Args:
         webhooks: to begin with.
         queue_size: each lane's bound, in events.
-        overflow: what a full lane does: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or
+        overflow: the policy of a full lane: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or
             ``"raise"``.
-        emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: no end.
-        concurrency: requests at most in flight per webhook.
+        emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: without end.
+        concurrency: how many requests are in flight per webhook, at most.
         order_by: deliveries of the same ``"connection"``, ``"room"`` or key of a function
             leave in order, one at a time; ``"none"`` for no order.
         retry: when failed attempts are made again; by default 5 attempts within seconds or, with
             a journal, 10 within three days.
         timeouts: how long an attempt may take.
-        breaker: when a failing endpoint is left alone; ``None`` for never.
-        max_age: seconds after which an undelivered event is given up on; ``None`` for never.
+        breaker: when a failing endpoint is sent nothing for a while; ``None`` for never.
+        max_age: seconds after which an undelivered event is given up; ``None`` for never.
         max_body: bytes a request's body may have.
         max_response: bytes read of a response's body, so that its connection can be reused.
         egress: which addresses may be connected to.
         http_session: the host's own session, neither configured nor closed here; ``egress``
             and the limits on response headers do not reach it.
         custom_events: names the server declares beside :data:`~relaybox_hooks.EVENTS`.
-        observers: told of everything that happens.
+        observers: called for everything that happens.
         logging: whether losses, breakers and failing subscribers are logged.
         dead_letter_limit: how many dead letters are kept in memory, without a journal.
-        journal: where deliveries are kept, so that a crash loses none; opened by ``start`` and
+        journal: keeps deliveries, so that a crash loses none; opened by ``start`` and
             closed by ``aclose``. With it nothing of a webhook is dropped or waits because its
             lane is full: ``queue_size`` is what it has in memory, the journal bounds the rest.
         retention: how long the journal keeps what is settled.
@@ -81,6 +82,28 @@ class Hooks(Records[CustomT_contra], Hosted):
         clock: time and timers, for tests.
         random: draws from [0, 1) for jitter, for tests.
     """
+
+    emit: EmitCall[Coroutine[Any, Any, Receipt], CustomT_contra]
+    """Hand an event to every target that matches; handlers and HTTP run later.
+
+    Returns as soon as all of them have it: at once, unless a full lane's policy is to wait. See
+    :class:`~relaybox_hooks.dispatch.typed_calls.EmitCall` for its arguments and errors.
+    """
+
+    emit_nowait: EmitCall[Receipt, CustomT_contra]
+    """``emit`` without waiting: LaneFullError or JournalWaitError where ``emit`` would wait."""
+
+    emit_from_thread: EmitCall[Receipt, CustomT_contra]
+    """``emit`` for any thread but the event loop's own; blocks until it has returned."""
+
+    on: OnCall[CustomT_contra]
+    """Return a decorator that registers a function for events, and returns it as it is.
+
+    See :class:`~relaybox_hooks.dispatch.typed_calls.OnCall` for its arguments and errors.
+    """
+
+    once: OnCall[CustomT_contra]
+    """Like ``on``, for the first such event only."""
 
     def __init__(
         self,
@@ -109,60 +132,44 @@ class Hooks(Records[CustomT_contra], Hosted):
         clock: Clock | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(
-            Notifier((*((LoggingObserver(),) if logging else ()), *observers)),
-            check_int("dead_letter_limit", dead_letter_limit, least=0),
-        )
-        durable = journal is not None
-        self._settings = Settings(
+        options = Options(
             queue_size=queue_size,
             overflow=overflow,
+            emit_timeout=emit_timeout,
             concurrency=concurrency,
             order_by=order_by,
-            retry=retry or (DURABLE_RETRY if durable else RetryPolicy()),
-            timeouts=Timeouts() if timeouts is None else timeouts,
+            retry=retry,
+            timeouts=timeouts,
             breaker=breaker,
             max_age=max_age,
+            max_body=max_body,
             max_response=max_response,
+            egress=egress,
+            custom_events=custom_events,
+            logging=logging,
+            dead_letter_limit=dead_letter_limit,
+            retention=retention,
+            close_timeout=close_timeout,
         )
-        if not isinstance(egress, EgressPolicy):
-            raise ConfigError("egress", egress, "give an EgressPolicy")
         check_kind("http_session", http_session, ClientSession)
-        self._emit_timeout = to_seconds("emit_timeout", emit_timeout, zero=True, none=True)
+        notifier = Notifier((*((LoggingObserver(),) if logging else ()), *observers))
+        runtime = Runtime(notifier, random, clock=clock, session=http_session)
+        parts = compose(options, runtime, journal)
+        self._parts = parts
+        self._lifecycle = Lifecycle(parts, egress)
         self._close_timeout = to_seconds("close_timeout", close_timeout, zero=True)
-        self._max_body = check_int("max_body", max_body)
-        self._egress = egress
-        self.keeper = None
-        self._archive = None
-        check_kind("retention", retention, RetentionPolicy)
-        if journal is not None:
-            if not hasattr(journal, "append_nowait"):
-                raise ConfigError("journal", journal, "give a journal: SQLiteJournal(path)")
-            # Where there is a journal: the others need not wait for the import.
-            from relaybox_hooks.durable.journal_gateway import JournalGateway  # noqa: PLC0415
-
-            self.keeper = JournalGateway(self, journal, retention or RetentionPolicy())
-        self._catalogue = Catalogue(custom_events)
-        self._router = Router(self._catalogue.names)
-        self._routes = {}
-        self._webhooks = {}
-        self._subscribers = {}
-        self._state = "new"
-        self._starting = asyncio.Lock()
-        self._closing: asyncio.Task[CloseReport] | None = None
-        self._own_session = http_session is None
-        self._own_clock = clock is None
-        self.random = random
-        if http_session is not None:
-            self.session = http_session
-        if clock is not None:
-            self.clock = clock
+        # Bound once: an emit is then one look-up and one call.
+        self.emit = parts.emitter.emit
+        self.emit_nowait = parts.emitter.emit_nowait
+        self.emit_from_thread = parts.emitter.emit_from_thread
+        self.on = cast("OnCall[CustomT_contra]", parts.registry.on)
+        self.once = cast("OnCall[CustomT_contra]", parts.registry.once)
         for webhook in webhooks:
             self.add_webhook(webhook)
 
     @classmethod
     def from_config(cls, path: str | PathLike[str], **options: Any) -> Self:
-        """What a TOML file says: options at the top, a table ``[webhooks.NAME]`` for each webhook.
+        """Build from a TOML file: options at the top, a table ``[webhooks.NAME]`` per webhook.
 
         Its keys are the arguments of ``Hooks`` and :class:`Webhook`, a policy is a table, and
         secrets may be ``{ env = "NAME" }``. A webhook's id is its table's name.
@@ -176,14 +183,155 @@ class Hooks(Records[CustomT_contra], Hosted):
         """
         from relaybox_hooks.config import read  # noqa: PLC0415 - few processes have a file
 
-        said = read(path, options)
-        return cls(said.webhooks, **said.options)
+        configuration = read(path, options)
+        return cls(configuration.webhooks, **configuration.options)
 
     def __repr__(self) -> str:
+        runtime, registry = self._parts.runtime, self._parts.registry
         return (
-            f"<Hooks {self._state}: {len(self._webhooks)} webhooks, "
-            f"{len(self._subscribers)} subscribers, {self.outstanding} pending>"
+            f"<Hooks {runtime.state}: {len(registry.webhooks)} webhooks, "
+            f"{sum(1 for _ in registry.subscriber_lanes())} subscribers, "
+            f"{runtime.outstanding} pending>"
         )
+
+    # Targets
+
+    def add_subscriber(
+        self,
+        pattern: EventName | EventPattern | CustomT_contra,
+        function: Handler,
+        **options: Unpack[SubscriberOptions],
+    ) -> None:
+        """Register ``function`` as ``on`` does, without a decorator."""
+        subscriber = Subscriber(function=function, **options)
+        self._parts.registry.add_subscriber((pattern,), subscriber)
+
+    def off(self, function: Handler, *patterns: EventName | EventPattern | CustomT_contra) -> None:
+        """Hand ``function`` no more of these events, or of any where no pattern is given.
+
+        It still handles what it has been handed already.
+
+        Raises:
+            UnknownTargetError: it is not registered.
+        """
+        self._parts.registry.remove_subscriber(function, patterns)
+
+    @property
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """The registered webhooks, as they are now, in the order of registration."""
+        return self._parts.registry.webhooks
+
+    def add_webhook(self, webhook: Webhook) -> None:
+        """Register ``webhook``.
+
+        Raises:
+            UnknownEventError: it names an event that is not declared.
+            ConfigError: another webhook has its id.
+            HooksClosedError: closing has begun.
+        """
+        self._parts.registry.add_webhook(webhook)
+
+    def remove_webhook(self, webhook_id: str) -> Webhook:
+        """Remove a webhook. Its pending deliveries become dead letters (``removed``).
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        return self._parts.registry.remove_webhook(webhook_id)
+
+    def enable_webhook(self, webhook_id: str) -> None:
+        """Send a webhook events again; harmless where it is enabled.
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        self._parts.registry.enable_webhook(webhook_id)
+
+    def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:
+        """Send a webhook nothing more. Its pending deliveries become dead letters (``disabled``).
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+        """
+        self._parts.registry.disable_webhook(webhook_id, reason)
+
+    def rotate_signing_key(
+        self, webhook_id: str, new_key: str, *, at: datetime | None = None
+    ) -> None:
+        """Sign a webhook's requests with ``new_key`` from a moment on, retries and replays too.
+
+        Let its receiver accept both keys first. A rotation that is still to come is replaced. It
+        lasts as long as this object: see ``Webhook.rotate_at`` for one that outlives a restart.
+
+        Args:
+            webhook_id: its id.
+            new_key: the key.
+            at: the moment (aware); now by default. Until then the key now in use signs.
+
+        Raises:
+            UnknownTargetError: no webhook has this id.
+            ConfigError: a key that cannot be used, or a moment without a time zone.
+        """
+        self._parts.registry.rotate_signing_key(webhook_id, new_key, at)
+
+    # Looking
+
+    def stats(self) -> Stats:
+        """Return the counts as they are now, for the whole and per target."""
+        return self._parts.registry.stats()
+
+    @property
+    def unregistered(self) -> dict[str, int]:
+        """How many deliveries the journal keeps for webhooks that are not registered, by id."""
+        gateway = self._parts.gateway
+        return {} if gateway is None else dict(gateway.unregistered.pending)
+
+    async def dead_letters(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
+        """Return dead letters that fit all of what is given, oldest first.
+
+        Args:
+            criteria: see :class:`~relaybox_hooks.dead_letters.Criteria`.
+
+        Raises:
+            ConfigError: a moment without a time zone.
+            JournalError: there is a journal and it cannot be read.
+        """
+        return await self._parts.accounting.dead_letters.select(**criteria)
+
+    async def deliveries(self, **criteria: Unpack[LogCriteria]) -> list[LoggedDelivery]:
+        """Return deliveries in the journal that fit all of what is given, newest first.
+
+        Args:
+            criteria: see :class:`~relaybox_hooks.durable.delivery_log.LogCriteria`.
+
+        Raises:
+            ConfigError: there is no journal, or a moment without a time zone.
+            HooksClosedError: before ``start()``.
+            JournalError: it cannot be read.
+        """
+        gateway = self._parts.gateway
+        if gateway is None:
+            raise ConfigError("journal", None, "the log of deliveries is kept in a journal")
+        if not gateway.opened:
+            raise HooksClosedError(self._parts.runtime.state)
+        return await gateway.log.select(**criteria)
+
+    async def replay(self, *, rate: float = 50.0, **criteria: Unpack[Criteria]) -> ReplayReport:
+        """Send dead letters again, chosen as in :meth:`dead_letters`: one attempt each.
+
+        The event's id stays, the signature is made with the webhook's current key. The lane and
+        its breaker do not change. What is delivered is no dead letter any more: ``replayed``.
+
+        Args:
+            rate: attempts per second, at most.
+            criteria: which ones; all by default.
+
+        Raises:
+            ConfigError: a rate of 0 or less.
+            HooksClosedError: before ``start()`` or after ``aclose()``.
+            JournalError: there is a journal and it cannot be read.
+        """
+        return await self._parts.replayer.replay(rate, **criteria)
 
     # Lifecycle
 
@@ -195,35 +343,7 @@ class Hooks(Records[CustomT_contra], Hosted):
             RelayboxHooksError: they are open in another event loop.
             JournalError: the journal cannot be opened. Make new ones, with a new journal.
         """
-        async with self._starting:
-            await self._start()
-
-    async def _start(self) -> None:
-        self._refuse_when_closed()
-        if self._state == "open":
-            if self.loop is not asyncio.get_running_loop():
-                raise RelayboxHooksError(f"{self!r} are open in another event loop; make new ones")
-            return
-        self.loop = asyncio.get_running_loop()
-        if self._own_clock:
-            self.clock = LoopClock(self.loop)
-        self.context = copy_context()
-        self.context.run(current_lane.set, None)
-        if self.keeper is not None:
-            self.letters = self._archive = await self.keeper.open()
-            if self._state != "new":  # closed meanwhile
-                await self.keeper.aclose()
-                raise HooksClosedError(self._state)
-        if self._own_session:
-            self.session = open_session(self._egress)
-        if self.keeper is not None:
-            for webhook_id in tuple(self._webhooks):
-                self._take_over(webhook_id)
-            self.keeper.begin()
-        self._routes = self._router.routes
-        self._state = "open"
-        if self.notifier.started:
-            self.notifier.tell(self.notifier.started, self.stats)
+        await self._lifecycle.start(self, self.stats)
 
     async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
         """Accept no more events, deliver what is pending, then cancel what is left.
@@ -236,100 +356,48 @@ class Hooks(Records[CustomT_contra], Hosted):
             timeout: seconds for the drain; ``close_timeout`` by default.
 
         Returns:
-            What was delivered and what was left. What was left for webhooks stays in the journal
-            or, where there is none, is dead-lettered (``shutdown``) and logged.
+            How much was delivered and how much was left. What was left for webhooks stays in the
+            journal or, where there is none, is dead-lettered (``shutdown``) and logged.
         """
-        self._refuse_inside("aclose")
         limit = self._close_timeout
         if timeout is not None:
             limit = to_seconds("timeout", timeout, zero=True)
-        if self._closing is not None:
-            return await asyncio.shield(self._closing)
-        if self._state != "open":  # never started
-            self._state = "closed"
-            return CloseReport(0, 0, 0, {}, "drained")
-        self._state, self._routes = "closing", {}
-        drain = closing.Drain(self.loop)
-        lanes = list(self._lanes())
-        before = sum(lane.delivered for lane in lanes), sum(lane.failed for lane in lanes)
-        task = self.loop.create_task(self._close(lanes, before, drain, limit))
-        self._closing = task
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            drain.end("cancelled")
-            import anyio  # noqa: PLC0415 - rarely cancelled, and importing it takes time
-
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait([task])
-            raise
+        return await self._lifecycle.aclose(limit)
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
     async def join(self) -> None:
-        """Wait until every accepted event was handled, delivered, or given up on."""
-        self._refuse_inside("join")
-        while self.outstanding:
-            await self.at_rest()
+        """Wait until every accepted event was handled, delivered, or given up."""
+        await self._lifecycle.join()
+
+    def setup(self, app: web.Application) -> None:
+        """Start with an aiohttp application and close when it cleans up.
+
+        They are open when ``on_startup`` is sent, and until the last handler has ended: what
+        handlers emit as ``on_shutdown`` closes their websockets is accepted and delivered.
+        ``on_cleanup`` comes too late. Closing drains for at most ``close_timeout`` seconds.
+
+        Raises:
+            ConfigError: ``app`` is not aiohttp's, runs already, or has hooks.
+        """
+        lifespan.add_to_aiohttp(app, cast("Hooks", self), HOOKS_KEY)
+
+    def lifespan(self, app: object) -> AbstractAsyncContextManager[None]:
+        """``async with hooks:`` in the shape that ``Starlette(lifespan=...)`` and FastAPI take."""
+        return lifespan.asgi_lifespan(self)
 
     def __del__(self) -> None:
-        if getattr(self, "_state", "new") == "open":
-            warn(
-                f"unclosed {self!r}; use `async with hooks:`",
-                ResourceWarning,
-                stacklevel=1,
-                source=self,
-            )
+        parts = getattr(self, "_parts", None)
+        if parts is not None and parts.runtime.state == "open":
+            advice = "use `async with hooks:`"
+            warn(f"unclosed {self!r}; {advice}", ResourceWarning, stacklevel=1, source=self)
 
-    async def _close(
-        self,
-        lanes: list[Lane[Any]],
-        before: tuple[int, int],
-        drain: closing.Drain,
-        timeout: float,
-    ) -> CloseReport:
-        for lane in lanes:
-            lane.dismiss_waiters("shutdown")
-        rest: asyncio.Future[None] = self.at_rest()
-        if self.keeper is not None:
-            self.keeper.dismiss_waiters()
-            rest = self.loop.create_task(closing.quiet(lanes))
-        ending = await drain.wait(self.clock, timeout, rest)
-        rest.cancel()
-        await closing.cancel_workers(lanes)
-        if self.keeper is not None:
-            await self.keeper.flush()
-        report = closing.account(lanes, before, ending)
-        for lane in lanes:
-            lane.stop()
-        if self.keeper is not None:
-            await self.keeper.aclose()
-        if self._own_session:
-            await self.session.close()
-        self._state = "closed"
-        self.notifier.tell(self.notifier.closed, report)
-        return report
 
-    def _refuse_inside(self, method: str) -> None:
-        lane = current_lane.get()
-        if lane is not None and lane.hub is self and asyncio.current_task() in lane.workers:
-            raise RelayboxHooksError(
-                f"{method}() inside subscriber {lane.target!r} would wait for that subscriber; "
-                "call it from a task of its own, or from outside"
-            )
-
-    def _lanes(self) -> Iterable[Lane[Any]]:
-        yield from self._webhooks.values()
-        for lane, _ in self._subscribers.values():
-            yield lane
-        yield from self._retired
+def parts_of(hooks: Hooks[Any]) -> Parts:
+    """Return the parts of ``hooks``: for ``relaybox_hooks.testing``, not for users."""
+    return hooks._parts  # noqa: SLF001 - the one way in

@@ -1,371 +1,396 @@
-"""The way in: one event, checked, encoded once, and handed to every lane that wants it."""
+"""The emitter: one event is checked, encoded once, committed and offered to its lanes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError as FutureCancelledError
-from typing import TYPE_CHECKING, Any, Final, Generic
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from uuid_utils import uuid7
 
-from relaybox_hooks.clock import Clock
-from relaybox_hooks.dispatch.accounting import Books
-from relaybox_hooks.dispatch.typed_calls import CustomT_contra, EmitCall
 from relaybox_hooks.errors import (
     ConfigError,
     HooksClosedError,
     JournalWaitError,
-    LaneFullError,
     RelayboxHooksError,
     UnknownEventError,
 )
 from relaybox_hooks.events import Catalogue, Event
-from relaybox_hooks.lanes.lane import Lane, Waiter, current_lane
-from relaybox_hooks.lanes.memory_queue import Delivery
+from relaybox_hooks.lanes.delivery import Delivery
+from relaybox_hooks.lanes.lane import Lane, current_lane
+from relaybox_hooks.lanes.room import Room, Waiter, wait_for_room
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.session import Session, SessionLike
-from relaybox_hooks.stats import NOBODY, Receipt
+from relaybox_hooks.stats import NO_TARGETS, Receipt
 from relaybox_hooks.targets.routing import Route
+from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.wire.envelope import Envelope
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the journal's part is imported only where there is a journal
     from relaybox_hooks.durable.journal_gateway import JournalGateway
+
+#: The routes of all events, by name.
+Routes: TypeAlias = dict[str, Route[SubscriberLane, WebhookLane]]
+
+#: Sees an event before it is handed out; the context's value takes the receipt.
+Recorder: TypeAlias = Callable[
+    [str, object, SessionLike | None], AbstractContextManager[Callable[[Receipt], None]]
+]
 
 #: What a named tuple's own constructor calls, which is a Python function and takes twice as long.
 _new: Final = tuple.__new__
 
 
-class _Pending:
-    """A receipt in the making: some lanes have no room yet."""
+class Emission:
+    """One event on its way to its targets.
 
-    __slots__ = ("accepted", "dropped", "event_id", "waiting")
+    Attributes:
+        accepted: how many lanes have taken it.
+        dropped: how many have rejected it.
+        event_id: the event's id.
+        items: lanes that it is offered to, each with the delivery or event.
+        name: the event's name.
+        stored: lanes that have it once the journal has committed it, with the deliveries.
+        envelope: the encoded event, where a webhook wants it.
+        waiting: lanes that have no room yet, with who waits.
+    """
 
-    def __init__(self, event_id: str) -> None:
+    __slots__ = (
+        "accepted",
+        "dropped",
+        "envelope",
+        "event_id",
+        "items",
+        "name",
+        "stored",
+        "waiting",
+    )
+
+    def __init__(self, event_id: str, name: str, envelope: Envelope | None) -> None:
         self.event_id = event_id
+        self.name = name
+        self.envelope = envelope
         self.accepted = 0
         self.dropped = 0
-        self.waiting: list[tuple[Lane[Any], Waiter[Any]]] = []
+        self.items: list[tuple[Lane[Any], Any]] = []
+        self.stored: list[tuple[WebhookLane, Delivery]] = []
+        self.waiting: list[tuple[Room[Any], Waiter[Any]]] = []
 
-    def receipt(self) -> Receipt:
-        return Receipt(self.event_id, self.accepted, self.dropped)
+    def count(self, outcome: bool | Waiter[Any], lane: Lane[Any]) -> None:
+        """Count the result of an offer."""
+        if outcome is True:
+            self.accepted += 1
+        elif outcome is False:
+            self.dropped += 1
+        else:
+            self.waiting.append((lane, outcome))
 
 
-class Intake(Books, Generic[CustomT_contra]):
-    """``emit`` and its twins. What they need is set by :class:`~relaybox_hooks.Hooks`."""
+class Emitter:
+    """``emit`` and its twins. The way is always the same: prepare, commit, offer.
 
-    _catalogue: Catalogue
-    #: The routes while events are accepted; empty before and after, so that the look-up that
-    #: every emit makes also tells whether it may.
-    _routes: dict[str, Route[SubscriberLane, WebhookLane]]
-    _state: str
-    _max_body: int
-    _emit_timeout: float
-    clock: Clock
-    #: Holds the journal; ``None`` where there is none.
-    keeper: JournalGateway | None
+    Args:
+        runtime: shared with the lanes.
+        catalogue: the declared events.
+        routes: of each of them.
+        gateway: to the journal, if there is one.
+        max_body: bytes that a request's body may have.
+        emit_timeout: seconds to wait for room; ``inf`` for no end.
+    """
 
-    async def _emit(
+    def __init__(
+        self,
+        runtime: Runtime,
+        catalogue: Catalogue,
+        routes: Routes,
+        gateway: JournalGateway | None,
+        *,
+        max_body: int,
+        emit_timeout: float,
+    ) -> None:
+        self._runtime = runtime
+        self._catalogue = catalogue
+        self._all_routes = routes
+        #: The routes while events are accepted and nothing is recorded, else none: the look-up
+        #: that every emit makes also tells whether it may go the short way.
+        self._routes: Routes = {}
+        self._gateway = gateway
+        self._max_body = max_body
+        self._emit_timeout = emit_timeout
+        #: Whether any observer is called for emits: each emit tests it.
+        self._observed = bool(runtime.notifier.emitting or runtime.notifier.emitted)
+        self._recorders: list[Recorder] = []
+
+    def refresh(self) -> None:
+        """Accept events if the state is open, and none if it is not."""
+        accepting = self._runtime.state == "open" and not self._recorders
+        self._routes = self._all_routes if accepting else {}
+
+    def add_recorder(self, recorder: Recorder) -> None:
+        """Show every event to ``recorder`` from now on, also those that no target matches."""
+        self._recorders.append(recorder)
+        self.refresh()
+
+    def remove_recorder(self, recorder: Recorder) -> None:
+        """Show events to ``recorder`` no longer."""
+        self._recorders.remove(recorder)
+        self.refresh()
+
+    async def emit(
         self, name: str, data: object = None, session: SessionLike | None = None
     ) -> Receipt:
-        """Hand an event to every target that wants it; handlers and HTTP run later.
-
-        Returns as soon as all of them have it: at once, unless a full lane's policy is to wait.
-
-        Args:
-            name: a declared event's name.
-            data: any JSON value; webhooks are sent what it is now, whatever becomes of it.
-            session: a ``Session``, a mapping with the wire names, or an object with them in
-                snake_case.
-
-        Raises:
-            UnknownEventError: nobody declared ``name``.
-            PayloadError: a webhook wants it and ``data`` or ``session`` cannot be sent.
-            LaneFullError: a full lane with ``overflow="raise"``, or a subscriber would wait
-                for itself.
-            HooksClosedError: before ``start()`` or after ``aclose()``.
-            JournalError: there is a journal and it could not store the event.
-        """
+        """Hand an event to every target that matches; see ``EmitCall``."""
         route = self._routes.get(name)
         if route is None:
-            raise self._refusal(name)
+            with ExitStack() as recording:
+                route, taken = self._record(recording, name, data, session)
+                receipt = await self._emit_to(route, name, data, session)
+                for each in taken:
+                    each(receipt)
+                return receipt
         sole = route.sole
         if (
             sole is not None
             and type(session) is Session
             and sole.pending < sole.limit
-            and not self._emits_told
+            and not self._observed
         ):
-            # What _hand_out comes to for one local function, which is what an emit often is:
-            # written out, for its call and its loops take a third of the whole time.
+            # The one exception: the short way for one local function, which is what an emit often
+            # is. Written out, for the calls and loops of the long way take a third of the time.
             event_id = str(uuid7())
-            sole.put(Event(event_id, name, data, session, self.clock.time()))
+            sole.enqueue(Event(event_id, name, data, session, self._runtime.clock.time()))
             return _new(Receipt, (event_id, 1, 0))
         if route.idle:
-            return NOBODY
-        if self.keeper is not None and (route.shared or route.by_app):
-            handed = await self._store(self.keeper, route, name, data, session)
-        else:
-            handed = self._hand_out(route, name, data, session, True)
-        if isinstance(handed, Receipt):
-            return handed
-        return await self._await_room(name, handed)
+            return NO_TARGETS
+        return await self._emit_to(route, name, data, session)
 
-    def _emit_nowait(
+    def emit_nowait(
         self, name: str, data: object = None, session: SessionLike | None = None
     ) -> Receipt:
-        """Hand an event to every target that wants it, without waiting.
-
-        Call it in the event loop's thread. Arguments and errors are those of ``emit``.
-
-        Raises:
-            LaneFullError: ``emit`` would have to wait for room; no target received the event.
-            JournalWaitError: ``emit`` would have to wait for the journal.
-        """
+        """Hand an event to every target that matches, without waiting; see ``EmitCall``."""
         route = self._routes.get(name)
-        if route is None:
-            raise self._refusal(name)
-        if route.idle:
-            return NOBODY
-        if self.keeper is not None and (route.shared or route.by_app):
-            raise JournalWaitError
-        handed = self._hand_out(route, name, data, session, False)
-        return handed if isinstance(handed, Receipt) else handed.receipt()
+        if route is not None:
+            return self._emit_to_nowait(route, name, data, session)
+        with ExitStack() as recording:
+            route, taken = self._record(recording, name, data, session)
+            receipt = self._emit_to_nowait(route, name, data, session)
+            for each in taken:
+                each(receipt)
+            return receipt
 
-    def _emit_from_thread(
+    def emit_from_thread(
         self, name: str, data: object = None, session: SessionLike | None = None
     ) -> Receipt:
         """``emit`` for any thread but the event loop's own; blocks until it has returned."""
-        if self._state != "open":
-            raise HooksClosedError(self._state)
+        runtime = self._runtime
+        if runtime.state != "open":
+            raise HooksClosedError(runtime.state)
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is self.loop:
+        if running is runtime.loop:
             raise RelayboxHooksError(
                 "emit_from_thread would block the event loop it waits for; await emit(...) instead"
             )
-        emission = self._emit(name, data, session)
+        emission = self.emit(name, data, session)
         try:
-            return asyncio.run_coroutine_threadsafe(emission, self.loop).result()
+            return asyncio.run_coroutine_threadsafe(emission, runtime.loop).result()
         except FutureCancelledError:  # the loop is being shut down, with or without aclose()
-            raise HooksClosedError("closing" if self._state == "open" else self._state) from None
+            state = runtime.state
+            raise HooksClosedError("closing" if state == "open" else state) from None
         except RuntimeError as error:
-            if not self.loop.is_closed():
+            if not runtime.loop.is_closed():
                 raise
             emission.close()
             raise HooksClosedError("closed") from error
 
-    if TYPE_CHECKING:
+    def _record(
+        self, recording: ExitStack, name: str, data: object, session: SessionLike | None
+    ) -> tuple[Route[SubscriberLane, WebhookLane], list[Callable[[Receipt], None]]]:
+        """Show an event to the recorders; return its route and what takes the receipt.
 
-        @property
-        def emit(self) -> EmitCall[Coroutine[Any, Any, Receipt], CustomT_contra]:
-            """Hand an event to every target that wants it; handlers and HTTP run later."""
+        Raises:
+            RelayboxHooksError: the event is not accepted.
+        """
+        if self._runtime.state != "open":
+            raise HooksClosedError(self._runtime.state)
+        route = self._all_routes.get(name)
+        if route is None:
+            raise UnknownEventError(name, self._catalogue.names)
+        taken = [recording.enter_context(each(name, data, session)) for each in self._recorders]
+        return route, taken
 
-        @property
-        def emit_nowait(self) -> EmitCall[Receipt, CustomT_contra]:
-            """Hand an event to every target that wants it, without waiting."""
-
-        @property
-        def emit_from_thread(self) -> EmitCall[Receipt, CustomT_contra]:
-            """``emit`` for any thread but the event loop's own."""
-    else:
-        emit = _emit
-        emit_nowait = _emit_nowait
-        emit_from_thread = _emit_from_thread
-
-    def _refusal(self, name: object) -> RelayboxHooksError:
-        if self._state != "open":
-            return HooksClosedError(self._state)
-        return UnknownEventError(name, self._catalogue.names)
-
-    def _hand_out(
+    async def _emit_to(
         self,
         route: Route[SubscriberLane, WebhookLane],
         name: str,
         data: object,
         session: SessionLike | None,
-        wait: bool,
-    ) -> Receipt | _Pending:
-        """Everything that can be refused is refused before the first lane gets anything."""
+    ) -> Receipt:
+        emission = self._prepare(route, name, data, session)
+        if emission is None:
+            return NO_TARGETS
+        if emission.stored:
+            await self._commit(emission)
+        else:
+            self._offer(emission, wait=True)
+        if emission.waiting:
+            return await self._wait(emission)
+        return self._finish(emission)
+
+    def _emit_to_nowait(
+        self,
+        route: Route[SubscriberLane, WebhookLane],
+        name: str,
+        data: object,
+        session: SessionLike | None,
+    ) -> Receipt:
+        if self._gateway is not None and (route.shared or route.by_app):
+            raise JournalWaitError
+        emission = None if route.idle else self._prepare(route, name, data, session)
+        if emission is None:
+            return NO_TARGETS
+        self._offer(emission, wait=False)
+        return self._finish(emission)
+
+    def _prepare(
+        self,
+        route: Route[SubscriberLane, WebhookLane],
+        name: str,
+        data: object,
+        session: SessionLike | None,
+    ) -> Emission | None:
+        """Check and encode an event once, and find its lanes; ``None`` where none matches.
+
+        Whatever can be refused because of the event itself is refused here.
+        """
         if type(session) is not Session:
             session = Session.of(session)
         subscribers, shared = route.subscribers, route.shared
         bound = route.by_app.get(session.app_pid or "") if route.by_app else None
         if not (subscribers or shared or bound):
-            return NOBODY
+            return None
         event_id = str(uuid7())
-        now = self.clock.time()
-        items: list[tuple[Lane[Any], object]] = []
-        if shared or bound:
+        now = self._runtime.clock.time()
+        if not (shared or bound):
+            emission = Emission(event_id, name, None)
+        else:
             envelope = Envelope.encode(event_id, name, data, session, self._max_body, time=now)
+            emission = Emission(event_id, name, envelope)
+            deliveries: list[Any] = emission.items if self._gateway is None else emission.stored
             for lanes in (shared, bound):
                 if lanes:
-                    _address(lanes, envelope, data, session, items)
+                    _add_deliveries(lanes, envelope, data, session, deliveries)
         if subscribers:
             event = Event(event_id, name, data, session, now)
-            items += [(lane, event) for lane in subscribers]
-        if self.notifier.emitting:  # who may fill a lane that has room now
-            return self._squeeze_in(event_id, name, items, wait)
-        for lane, _ in items:
-            if lane.pending >= lane.limit:
-                return self._squeeze_in(event_id, name, items, wait)
-        for lane, item in items:
-            lane.put(item)
-        receipt = _new(Receipt, (event_id, len(items), 0))
-        if self.notifier.emitted:
-            self.notifier.tell(self.notifier.emitted, name, receipt)
-        return receipt
+            emission.items += [(lane, event) for lane in subscribers]
+        return emission
 
-    async def _store(
-        self,
-        keeper: JournalGateway,
-        route: Route[SubscriberLane, WebhookLane],
-        name: str,
-        data: object,
-        session: SessionLike | None,
-    ) -> Receipt | _Pending:
-        """Hand out once the journal has it. A cancellation in between changes nothing."""
-        if type(session) is not Session:
-            session = Session.of(session)
-        shared, bound = route.shared, route.by_app.get(session.app_pid or "")
-        if not (shared or bound):
-            return self._hand_out(route, name, data, session, True)
-        event_id, now, origin = str(uuid7()), self.clock.time(), current_lane.get()
-        envelope = Envelope.encode(event_id, name, data, session, self._max_body, time=now)
-        items: list[Any] = []
-        for lanes in (shared, bound):
-            if lanes:
-                _address(lanes, envelope, data, session, items)
-        event = Event(event_id, name, data, session, now)
-        local = tuple(route.subscribers)
-        for lane in local:
-            if lane.pending >= lane.limit:
-                _refuse_to_wait(lane, origin, True)
-        pending = _Pending(event_id)
+    async def _commit(self, emission: Emission) -> None:
+        """Store an event in the journal; offer it as soon as it is stored, or not at all.
 
-        def hand_on() -> None:
-            for lane in local:
-                _offer(lane, event, pending, origin, True)
+        A cancellation in between changes nothing: all lanes have the event, or none.
+        """
+        gateway, envelope = self._gateway, emission.envelope
+        assert gateway is not None  # noqa: S101 - else there is nothing to store
+        assert envelope is not None  # noqa: S101
 
-        if self.notifier.emitting:
-            self.notifier.tell(self.notifier.emitting, event_id, name)
+        def stored(seqs: Sequence[int], pending: bool) -> None:
+            for (webhook_lane, delivery), seq in zip(emission.stored, seqs, strict=True):
+                delivery.seq = seq
+                if pending:
+                    webhook_lane.enqueue(delivery)
+                    emission.accepted += 1
+                else:
+                    webhook_lane.reject(delivery, "overflow")
+                    emission.dropped += 1
+            for lane, item in emission.items:
+                emission.count(lane.offer(item, wait=True, origin=origin), lane)
+
+        origin = current_lane.get()
+        targets = [(lane.webhook.id, delivery.key) for lane, delivery in emission.stored]
+        append = gateway.prepare(envelope, targets, stored)
+        self._check_lanes(emission.items, wait=True)
+        self._tell_emitting(emission)
         try:
-            stored = await keeper.store(envelope, items, hand_on, self._emit_timeout)
+            await gateway.store(append, self._emit_timeout)
         except BaseException:
-            self._told(name, pending)
+            self._finish(emission)
             raise
-        if stored:
-            pending.accepted += len(items)
-        else:
-            pending.dropped += len(items)
-        return pending if pending.waiting else self._told(name, pending)
 
-    def _told(self, name: str, pending: _Pending) -> Receipt:
-        """The receipt, which the observers were told of."""
-        receipt = pending.receipt()
-        if self.notifier.emitted:
-            self.notifier.tell(self.notifier.emitted, name, receipt)
-        return receipt
+    def _offer(self, emission: Emission, *, wait: bool) -> None:
+        """Offer an event to all its lanes, or raise before any of them has it."""
+        items = emission.items
+        if not self._runtime.notifier.emitting:  # an observer may fill a lane that has room now
+            for lane, _ in items:
+                if lane.pending >= lane.limit:
+                    break
+            else:
+                for lane, item in items:
+                    lane.enqueue(item)
+                emission.accepted = len(items)
+                return
+        origin = current_lane.get()
+        self._check_lanes(items, wait=wait)
+        self._tell_emitting(emission)
+        for lane, item in items:
+            emission.count(lane.offer(item, wait=wait, origin=origin), lane)
 
-    def _squeeze_in(
-        self, event_id: str, name: str, items: list[tuple[Lane[Any], object]], wait: bool
-    ) -> Receipt | _Pending:
-        """Hand out although some lane is full, or may be once observers have been told."""
+    def _check_lanes(self, items: Iterable[tuple[Lane[Any], Any]], *, wait: bool) -> None:
+        """Raise LaneFullError where a full lane's policy, or the caller, allows no offer."""
         origin = current_lane.get()
         for lane, _ in items:
             if lane.pending >= lane.limit:
-                _refuse_to_wait(lane, origin, wait)
-        if self.notifier.emitting:
-            self.notifier.tell(self.notifier.emitting, event_id, name)
-        pending = _Pending(event_id)
-        for lane, item in items:
-            _offer(lane, item, pending, origin, wait)
-        return pending if pending.waiting else self._told(name, pending)
+                lane.check_policy(wait=wait, origin=origin)
 
-    async def _await_room(self, name: str, pending: _Pending) -> Receipt:
-        """Wait until each full lane has taken its item, or turn it away."""
+    def _tell_emitting(self, emission: Emission) -> None:
+        notifier = self._runtime.notifier
+        if notifier.emitting:
+            notifier.tell(notifier.emitting, emission.event_id, emission.name)
 
-        def time_out() -> None:
-            for lane, waiter in pending.waiting:
-                lane.dismiss(waiter)
-
-        timer = None
-        if self._emit_timeout != float("inf"):
-            timer = self.clock.call_at(self.clock.monotonic() + self._emit_timeout, time_out)
+    async def _wait(self, emission: Emission) -> Receipt:
+        """Wait until each full lane has taken the event, or rejected it."""
         try:
-            for _, waiter in pending.waiting:
-                await waiter.future
+            await wait_for_room(emission.waiting, self._runtime.clock, self._emit_timeout)
         finally:
-            if timer is not None:
-                timer.cancel()
-            for lane, waiter in pending.waiting:
-                lane.dismiss(waiter)  # still unanswered where this emit was cancelled
+            for _, waiter in emission.waiting:
                 if waiter.taken:
-                    pending.accepted += 1
+                    emission.accepted += 1
                 else:
-                    pending.dropped += 1
-            receipt = self._told(name, pending)
+                    emission.dropped += 1
+            receipt = self._finish(emission)
+        return receipt
+
+    def _finish(self, emission: Emission) -> Receipt:
+        """Return the receipt, after reporting it to the observers."""
+        receipt = _new(Receipt, (emission.event_id, emission.accepted, emission.dropped))
+        notifier = self._runtime.notifier
+        if notifier.emitted:
+            notifier.tell(notifier.emitted, emission.name, receipt)
         return receipt
 
 
-def _address(
+def _add_deliveries(
     lanes: Iterable[WebhookLane],
     envelope: Envelope,
     data: object,
     session: Session,
-    items: list[tuple[Lane[Any], object]],
+    deliveries: list[tuple[WebhookLane, Delivery]],
 ) -> None:
-    """Add to ``items`` a delivery for each lane, with its order key."""
+    """Add a delivery for each lane, with its order key."""
     connection = session.connection_id or session.client_id
     for lane in lanes:
         if lane.key_of is None:
             key = connection
         else:
             event = Event(envelope.id, envelope.name, data, session, envelope.time)
-            key = _checked_key(lane.key_of(event))
-        items.append((lane, Delivery(envelope, key)))
-
-
-def _offer(
-    lane: Lane[Any], item: object, pending: _Pending, origin: Lane[Any] | None, wait: bool
-) -> None:
-    """Hand ``item`` to a lane that may be full, and note in ``pending`` what became of it."""
-    if lane.pending < lane.limit:
-        lane.put(item)
-        pending.accepted += 1
-    elif wait and lane.overflow == "wait":
-        pending.waiting.append((lane, lane.queue_up(item, origin)))
-    elif lane.squeeze(item):
-        pending.accepted += 1
-    else:
-        pending.dropped += 1
-
-
-def _refuse_to_wait(lane: Lane[Any], origin: Lane[Any] | None, wait: bool) -> None:
-    """Raise LaneFullError if a full lane's policy, or the caller, does not allow waiting."""
-    if lane.overflow == "raise":
-        raise LaneFullError(
-            lane.target, lane.limit, 'overflow="raise"; slow down, or raise queue_size'
-        )
-    if lane.overflow != "wait":
-        return
-    if not wait:
-        raise LaneFullError(
-            lane.target, lane.limit, "emit_nowait does not wait; await emit(...) instead"
-        )
-    if origin is not None and lane.would_deadlock(origin):
-        raise LaneFullError(
-            lane.target,
-            lane.limit,
-            f"subscriber {origin.target!r} would wait for itself; raise queue_size, choose a "
-            "dropping overflow, or emit from a task with a context of its own",
-        )
-
-
-def _checked_key(key: object) -> str | None:
-    if key is not None and not isinstance(key, str):
-        raise ConfigError("order_by", key, "the function must return a str, or None for no order")
-    return key
+            key = lane.key_of(event)
+            if key is not None and not isinstance(key, str):
+                raise ConfigError(
+                    "order_by", key, "the function must return a str, or None for no order"
+                )
+        deliveries.append((lane, Delivery(envelope, key)))

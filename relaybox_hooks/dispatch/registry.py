@@ -1,140 +1,96 @@
-"""Who is told: subscribers and webhooks come and go while events flow."""
+"""The registry: subscribers and webhooks come and go while events flow."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Iterable
-from contextvars import Context
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from aiohttp import ClientSession
-
-from relaybox_hooks.dispatch.emitter import Intake
-from relaybox_hooks.dispatch.typed_calls import CustomT_contra, OnCall
-from relaybox_hooks.errors import ConfigError, HooksClosedError, UnknownTargetError
-from relaybox_hooks.events import EventName, EventPattern
-from relaybox_hooks.lanes.subscriber_lane import OnceLane, SubscriberLane
-from relaybox_hooks.lanes.webhook_lane import WebhookLane
+from relaybox_hooks.dispatch.accounting import Accounting
+from relaybox_hooks.errors import ConfigError, UnknownTargetError
+from relaybox_hooks.events import Catalogue
+from relaybox_hooks.lanes.callbacks import LaneCallbacks
+from relaybox_hooks.lanes.lane import Lane
+from relaybox_hooks.lanes.memory_queue import MemoryQueue
+from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
+from relaybox_hooks.lanes.webhook_lane import MakeQueue, WebhookLane
+from relaybox_hooks.stats import Stats, TargetStats
 from relaybox_hooks.targets.routing import Router
 from relaybox_hooks.targets.settings import Settings, resolve
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.validation import to_utc
 
+if TYPE_CHECKING:  # the journal's part is imported only where there is a journal
+    from relaybox_hooks.durable.journal_gateway import JournalGateway
 
-class Registry(Intake[CustomT_contra]):
-    """Registration. Every change holds from the next ``emit`` on.
 
-    Mutable state: the router; lanes by webhook id; and each function's lane with the names it
-    is told of.
+class Registry:
+    """The targets and their lanes. Every change holds from the next ``emit`` on.
+
+    Args:
+        runtime: shared by the lanes.
+        catalogue: the declared events.
+        defaults: policies of webhooks and subscribers that have none of their own.
+        accounting: keeps dead letters, and the counts of what was removed.
+        gateway: to the journal, if there is one.
     """
 
-    _settings: Settings
-    _router: Router[SubscriberLane, WebhookLane]
-    _webhooks: dict[str, WebhookLane]
-    _subscribers: dict[Hashable, tuple[SubscriberLane, dict[str, None]]]
-    context: Context
-    session: ClientSession
-    random: Callable[[], float]
+    def __init__(
+        self,
+        runtime: Runtime,
+        catalogue: Catalogue,
+        defaults: Settings,
+        accounting: Accounting,
+        gateway: JournalGateway | None,
+    ) -> None:
+        self._runtime = runtime
+        self._catalogue = catalogue
+        self._defaults = defaults
+        self._accounting = accounting
+        self._gateway = gateway
+        self._router: Router[SubscriberLane, WebhookLane] = Router(catalogue.names)
+        self._webhooks: dict[str, WebhookLane] = {}
+        #: Each function's lane, with the names of its events.
+        self._subscribers: dict[Hashable, tuple[SubscriberLane, dict[str, None]]] = {}
+        self._callbacks = LaneCallbacks(
+            accounting.dead_letter,
+            self.endpoint_gone,
+            gateway.save_state if gateway is not None else _no_state,
+        )
+        self.routes = self._router.routes
 
     # Subscribers
 
-    def _on(
+    def on(
         self, *patterns: str, **options: Unpack[SubscriberOptions]
     ) -> Callable[[Handler], Handler]:
-        """A decorator that registers a function for events, and returns it as it is.
-
-        Args:
-            patterns: event names, ``"room:*"`` or ``"*"``. Registered again for further
-                events a function keeps its one lane, so its order holds across them.
-            options: ``name``, ``in_thread``, ``concurrency``, ``queue_size``, ``overflow``: see
-                :class:`~relaybox_hooks.targets.subscriber.Subscriber`.
-
-        Raises:
-            UnknownEventError: a pattern that stands for no declared event.
-            ConfigError: an option that cannot work.
-        """
+        """Return a decorator that registers a function; see ``OnCall``."""
         return self._decorator(patterns, options, once=False)
 
-    def _once(
+    def once(
         self, *patterns: str, **options: Unpack[SubscriberOptions]
     ) -> Callable[[Handler], Handler]:
         """Like ``on``, for the first such event only."""
         return self._decorator(patterns, options, once=True)
 
-    if TYPE_CHECKING:
-
-        @property
-        def on(self) -> OnCall[CustomT_contra]:
-            """A decorator that registers a function for events, and returns it as it is."""
-
-        @property
-        def once(self) -> OnCall[CustomT_contra]:
-            """Like ``on``, for the first such event only."""
-    else:
-        on = _on
-        once = _once
-
-    def add_subscriber(
-        self,
-        pattern: EventName | EventPattern | CustomT_contra,
-        function: Handler,
-        **options: Unpack[SubscriberOptions],
-    ) -> None:
-        """Register ``function`` as ``on`` does, without a decorator."""
-        self._subscribe((pattern,), Subscriber(function=function, **options))
-
-    def off(self, function: Handler, *patterns: EventName | EventPattern | CustomT_contra) -> None:
-        """Tell ``function`` no more of these events, or of any where none is named.
-
-        What it has been handed already it still handles.
+    def add_subscriber(self, patterns: Iterable[str], subscriber: Subscriber) -> None:
+        """Register a function for events, in its one lane.
 
         Raises:
-            UnknownTargetError: it is not registered.
+            UnknownEventError: a pattern that matches no declared event.
+            ConfigError: it is registered already, with other options.
+            HooksClosedError: closing has begun.
         """
-        known = self._subscribers.get(_identity(function))
-        if known is None:
-            raise UnknownTargetError(function, "off() takes a function that on() was given")
-        lane, names = known
-        gone = tuple(names)
-        if patterns:
-            gone = tuple(
-                name
-                for pattern in patterns
-                for name in self._catalogue.matching(pattern)
-                if name in names
-            )
-        self._router.remove_subscriber(lane, gone)
-        for name in gone:
-            names.pop(name, None)
-        if not names:
-            del self._subscribers[_identity(function)]
-            self.retire(lane)
-
-    def _decorator(
-        self, patterns: tuple[str, ...], options: SubscriberOptions, *, once: bool
-    ) -> Callable[[Handler], Handler]:
-        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-            raise ConfigError("pattern", patterns, 'name an event: @hooks.on("room:join")')
-        for pattern in patterns:
-            self._catalogue.matching(pattern)
-
-        def register(function: Handler) -> Handler:
-            self._subscribe(patterns, Subscriber(function=function, once=once, **options))
-            return function
-
-        return register
-
-    def _subscribe(self, patterns: Iterable[str], subscriber: Subscriber) -> None:
-        self._refuse_when_closed()
+        self._runtime.check_not_closed()
         names = dict.fromkeys(
             name for pattern in patterns for name in self._catalogue.matching(pattern)
         )
         known = self._subscribers.get(_identity(subscriber.function))
         if known is None:
-            lane = self._make_lane(subscriber)
+            lane = self._make_subscriber_lane(subscriber)
             self._subscribers[_identity(subscriber.function)] = lane, names
         else:
             lane, before = known
@@ -147,14 +103,53 @@ class Registry(Intake[CustomT_contra]):
             before.update(names)
         self._router.add_subscriber(lane, names)
 
-    def _make_lane(self, subscriber: Subscriber) -> SubscriberLane:
-        limit = subscriber.queue_size or self._settings.queue_size
-        overflow = subscriber.overflow or self._settings.overflow
-        if not subscriber.once:
-            return SubscriberLane(self, subscriber, limit, overflow)
-        lane = OnceLane(self, subscriber, limit, overflow)
-        lane.forget = lambda lane: self.off(lane.subscriber.function)
-        return lane
+    def remove_subscriber(self, function: Handler, patterns: tuple[str, ...]) -> None:
+        """Hand ``function`` no more of these events, or of any where no pattern is given.
+
+        Raises:
+            UnknownTargetError: it is not registered.
+        """
+        known = self._subscribers.get(_identity(function))
+        if known is None:
+            raise UnknownTargetError(function, "off() takes a function that on() was given")
+        lane, names = known
+        removed = tuple(names)
+        if patterns:
+            removed = tuple(
+                name
+                for pattern in patterns
+                for name in self._catalogue.matching(pattern)
+                if name in names
+            )
+        self._router.remove_subscriber(lane, removed)
+        for name in removed:
+            names.pop(name, None)
+        if not names:
+            del self._subscribers[_identity(function)]
+            self._accounting.add_removed(lane)
+
+    def _decorator(
+        self, patterns: tuple[str, ...], options: SubscriberOptions, *, once: bool
+    ) -> Callable[[Handler], Handler]:
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise ConfigError("pattern", patterns, 'name an event: @hooks.on("room:join")')
+        for pattern in patterns:
+            self._catalogue.matching(pattern)
+
+        def register(function: Handler) -> Handler:
+            self.add_subscriber(patterns, Subscriber(function=function, once=once, **options))
+            return function
+
+        return register
+
+    def _make_subscriber_lane(self, subscriber: Subscriber) -> SubscriberLane:
+        limit = subscriber.queue_size or self._defaults.queue_size
+        overflow = subscriber.overflow or self._defaults.overflow
+        on_first = self._unsubscribe if subscriber.once else None
+        return SubscriberLane(self._runtime, subscriber, limit, overflow, on_first)
+
+    def _unsubscribe(self, lane: SubscriberLane) -> None:
+        self.remove_subscriber(lane.subscriber.function, ())
 
     # Webhooks
 
@@ -163,14 +158,13 @@ class Registry(Intake[CustomT_contra]):
         """The registered webhooks, as they are now, in the order of registration."""
         return tuple(lane.webhook for lane in self._webhooks.values())
 
-    def add_webhook(self, webhook: Webhook) -> None:
-        """Register ``webhook``.
+    def find_lane(self, webhook_id: str) -> WebhookLane | None:
+        """Return the lane of a webhook, ``None`` where it is not registered."""
+        return self._webhooks.get(webhook_id)
 
-        Raises:
-            UnknownEventError: it names an event that nobody declared.
-            ConfigError: another webhook has its id.
-        """
-        self._refuse_when_closed()
+    def add_webhook(self, webhook: Webhook) -> None:
+        """Register a webhook; see ``Hooks.add_webhook``."""
+        self._runtime.check_not_closed()
         if not isinstance(webhook, Webhook):
             raise ConfigError("webhook", webhook, "give a Webhook(url, events, signing_key)")
         names = self._names_of(webhook)
@@ -180,97 +174,83 @@ class Registry(Intake[CustomT_contra]):
                 webhook.id,
                 "already registered; give each webhook its own id or name, or remove the other",
             )
-        settings = resolve(webhook, self._settings)
-        keeper = self.keeper
-        if keeper is None:
-            lane = WebhookLane(self, webhook, settings)
-        else:
-            lane = keeper.lane(webhook, settings)
+        lane = self._make_webhook_lane(webhook)
         self._webhooks[webhook.id] = lane
         if webhook.enabled:
             self._router.add_webhook(lane, names, webhook.app_pid)
         else:
-            lane.ending = "disabled"
-        self._take_over(webhook.id)
+            lane.close("disabled")
+        self.take_over(webhook.id)
 
-    def _take_over(self, webhook_id: str) -> None:
+    def take_over(self, webhook_id: str) -> None:
         """Let a webhook's lane have what the journal, if there is one, holds for it."""
-        if self.keeper is not None and self.keeper.register(webhook_id):
+        if self._gateway is not None and self._gateway.register(webhook_id):
             self.disable_webhook(webhook_id, "it was disabled before the restart")
 
-    def remove_webhook(self, webhook_id: str) -> Webhook:
-        """Take a webhook off. What waits for it becomes dead letters (``removed``).
+    def take_over_all(self) -> None:
+        """Let every webhook's lane have what the journal, once it is open, holds for it."""
+        for webhook_id in tuple(self._webhooks):
+            self.take_over(webhook_id)
 
-        Raises:
-            UnknownTargetError: no webhook has this id.
-        """
+    def remove_webhook(self, webhook_id: str) -> Webhook:
+        """Remove a webhook; see ``Hooks.remove_webhook``."""
         lane = self._lane_of(webhook_id)
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         del self._webhooks[webhook_id]
-        lane.end("removed")
-        if self.keeper is not None:
-            self.keeper.forget(webhook_id)
-        self.retire(lane)
+        lane.close("removed")
+        if self._gateway is not None:
+            self._gateway.unregister(webhook_id)
+        self._accounting.add_removed(lane)
         return lane.webhook
 
     def enable_webhook(self, webhook_id: str) -> None:
-        """Send a webhook events again; harmless where it is enabled.
-
-        Raises:
-            UnknownTargetError: no webhook has this id.
-        """
+        """Enable a webhook; see ``Hooks.enable_webhook``."""
         lane = self._lane_of(webhook_id)
         if not lane.webhook.enabled:
             lane.webhook = replace(lane.webhook, enabled=True)
-            lane.resume()
-            if self.keeper is not None:
-                self.keeper.save(webhook_id)
+            lane.reopen()
+            self._callbacks.state_changed(webhook_id)
             self._router.add_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
 
-    def disable_webhook(self, webhook_id: str, reason: str = "disabled by the server") -> None:
-        """Send a webhook nothing more. What waits for it becomes dead letters (``disabled``).
-
-        Raises:
-            UnknownTargetError: no webhook has this id.
-        """
+    def disable_webhook(self, webhook_id: str, reason: str) -> None:
+        """Disable a webhook; see ``Hooks.disable_webhook``."""
         lane = self._lane_of(webhook_id)
         if not lane.webhook.enabled:
             return
         lane.webhook = replace(lane.webhook, enabled=False)
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
-        lane.end("disabled")
-        if self.keeper is not None:
-            self.keeper.save(webhook_id)
-        if self.notifier.webhook_disabled:
-            self.notifier.tell(self.notifier.webhook_disabled, lane.webhook, reason)
+        lane.close("disabled")
+        self._callbacks.state_changed(webhook_id)
+        notifier = self._runtime.notifier
+        if notifier.webhook_disabled:
+            notifier.tell(notifier.webhook_disabled, lane.webhook, reason)
 
-    def rotate_signing_key(
-        self, webhook_id: str, new_key: str, *, at: datetime | None = None
-    ) -> None:
-        """Sign a webhook's requests with ``new_key`` from a moment on, retries and replays too.
+    def endpoint_gone(self, webhook: Webhook) -> None:
+        """Disable a webhook whose endpoint answered 410, unless it has changed since."""
+        lane = self._webhooks.get(webhook.id)
+        if lane is not None and lane.webhook is webhook:
+            self.disable_webhook(webhook.id, "the endpoint answered 410 Gone")
 
-        Let its receiver accept both keys first. Nothing waits, and no delivery is disturbed:
-        what is in flight was signed already. A rotation that is still to come is replaced. It
-        lasts as long as this object: see ``Webhook.rotate_at`` for one that outlives a restart.
-
-        Args:
-            at: the moment (aware); now by default. Until then the key now in use signs.
-
-        Raises:
-            UnknownTargetError: no webhook has this id.
-            ConfigError: a key that cannot be used, or a moment without a time zone.
-        """
+    def rotate_signing_key(self, webhook_id: str, new_key: str, at: datetime | None) -> None:
+        """Rotate a webhook's key; see ``Hooks.rotate_signing_key``."""
         lane = self._lane_of(webhook_id)
         old_key = None
         if at is not None:
             at = to_utc("at", at)
-            # Before start() there may be no clock yet; the one to come keeps this time too.
-            now = self.clock.time() if hasattr(self, "clock") else time.time()
-            old_key = lane.webhook.key_at(now)
+            old_key = lane.webhook.key_at(self._runtime.now())
         lane.webhook = replace(
             lane.webhook, signing_key=new_key, previous_key=old_key, rotate_at=at
         )
         lane.endpoint.rekey(lane.webhook)
+
+    def _make_webhook_lane(self, webhook: Webhook) -> WebhookLane:
+        settings = resolve(webhook, self._defaults)
+        make_queue: MakeQueue = _make_memory_queue
+        if self._gateway is not None:
+            # In a journal it is the journal's room that counts, and its policy.
+            settings = replace(settings, overflow=self._gateway.overflow)
+            make_queue = self._gateway.make_queue
+        return WebhookLane(self._runtime, webhook, settings, make_queue, self._callbacks)
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:
         return dict.fromkeys(
@@ -283,18 +263,44 @@ class Registry(Intake[CustomT_contra]):
             raise UnknownTargetError(webhook_id, "hooks.webhooks lists those that are")
         return lane
 
-    def _refuse_when_closed(self) -> None:
-        if self._state in ("closing", "closed"):
-            raise HooksClosedError(self._state)
+    # All targets
 
-    def endpoint_gone(self, webhook: Webhook) -> None:
-        """The endpoint answered 410: disable it."""
-        if webhook.id in self._webhooks and self._webhooks[webhook.id].webhook is webhook:
-            self.disable_webhook(webhook.id, "the endpoint answered 410 Gone")
+    def lanes(self) -> Iterator[Lane[Any]]:
+        """Yield the lanes of all targets, and of those removed that have something pending."""
+        yield from self._webhooks.values()
+        yield from self.subscriber_lanes()
+        yield from self._accounting.removed
+
+    def subscriber_lanes(self) -> Iterator[SubscriberLane]:
+        """Yield the lanes of all subscribers."""
+        for lane, _ in self._subscribers.values():
+            yield lane
+
+    def stats(self) -> Stats:
+        """Return the counts as they are now, for the whole and per target."""
+        self._accounting.fold()
+        targets: dict[str, TargetStats] = {}
+        for webhook_id, webhook_lane in self._webhooks.items():
+            targets[webhook_id] = webhook_lane.stats()
+        for lane in self.subscriber_lanes():
+            name, number = lane.target, 2
+            while name in targets:
+                name, number = f"{lane.target}#{number}", number + 1
+            targets[name] = lane.stats()
+        rows = [*targets.values(), *(lane.stats() for lane in self._accounting.removed)]
+        return self._accounting.totals.with_targets(rows, targets)
+
+
+def _make_memory_queue(lane: WebhookLane) -> MemoryQueue:
+    return MemoryQueue(lane.runtime, lane.fill)
+
+
+def _no_state(webhook_id: str) -> None:
+    """Save nothing: without a journal nothing survives a restart."""
 
 
 def _identity(function: Handler) -> Hashable:
-    """What a subscriber is known by: an object that cannot be hashed, by its identity."""
+    """Return the key of a subscriber: an object that cannot be hashed goes by its identity."""
     try:
         hash(function)
     except TypeError:

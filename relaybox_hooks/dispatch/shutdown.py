@@ -1,4 +1,4 @@
-"""Closing: drain to a deadline, cancel what is left, and account for it."""
+"""Shutdown: drain to a deadline, cancel what is left, and report."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ _GRACE: Final = 2.0
 
 
 class Drain:
-    """The wait for all lanes to come to rest, which a deadline or a cancellation ends early."""
+    """Waits for all lanes to come to rest; a deadline or a cancellation ends the wait early."""
 
-    __slots__ = ("_ended",)
+    __slots__ = ("_ending",)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._ended: asyncio.Future[Ending] = loop.create_future()
+        self._ending: asyncio.Future[Ending] = loop.create_future()
 
-    def end(self, ending: Ending) -> None:
-        """Stop waiting; only the first reason counts."""
-        if not self._ended.done():
-            self._ended.set_result(ending)
+    def cut_short(self, ending: Ending) -> None:
+        """Wait no longer; only the first reason counts."""
+        if not self._ending.done():
+            self._ending.set_result(ending)
 
     async def wait(self, clock: Clock, timeout: float, at_rest: asyncio.Future[None]) -> Ending:
-        """Wait until ``at_rest`` is done, ``timeout`` seconds at the most."""
-        at_rest.add_done_callback(lambda _: self.end("drained"))
-        handle = clock.call_at(clock.monotonic() + timeout, lambda: self.end("timed out"))
+        """Wait until ``at_rest`` is done, for at most ``timeout`` seconds."""
+        at_rest.add_done_callback(lambda _: self.cut_short("drained"))
+        deadline = clock.monotonic() + timeout
+        handle = clock.call_at(deadline, lambda: self.cut_short("timed out"))
         try:
-            return await self._ended
+            return await self._ending
         except asyncio.CancelledError:  # the loop is being shut down
             return "cancelled"
         finally:
             handle.cancel()
 
 
-async def quiet(lanes: Collection[Lane[Any]]) -> None:
-    """Wait until no lane can do anything more at the moment: what is left waits for its time."""
+async def wait_until_idle(lanes: Collection[Lane[Any]]) -> None:
+    """Wait until nothing runs for any lane: what is left waits for its time."""
     while tasks := {task for lane in lanes for task in lane.tasks()}:
         await asyncio.wait(tasks)
 
@@ -50,7 +51,7 @@ async def quiet(lanes: Collection[Lane[Any]]) -> None:
 async def cancel_workers(lanes: Collection[Lane[Any]]) -> None:
     """Cancel every worker and wait until it has ended, for a short while."""
     for lane in lanes:
-        lane.halt()
+        lane.suspend()
     tasks = {task for lane in lanes for task in lane.tasks() if not task.done()}
     for task in tasks:
         task.cancel()
@@ -60,20 +61,22 @@ async def cancel_workers(lanes: Collection[Lane[Any]]) -> None:
             logger.error("a subscriber swallows its cancellation and is left behind: %r", task)
 
 
-def account(lanes: Iterable[Lane[Any]], before: tuple[int, int], ending: Ending) -> CloseReport:
+def discard_pending(
+    lanes: Iterable[Lane[Any]], before: tuple[int, int], ending: Ending
+) -> CloseReport:
     """Give up all that is pending, and report.
 
     Args:
         lanes: all of them.
-        before: what had been delivered and what had failed when closing began.
-        ending: how the drain went.
+        before: how much had been delivered, and had failed, when closing began.
+        ending: how the drain ended.
     """
     lanes = list(lanes)
     delivered = sum(lane.delivered for lane in lanes) - before[0]
     failed = sum(lane.failed for lane in lanes) - before[1]
     left: dict[str, int] = {}
     for lane in lanes:
-        events = lane.abandon()
+        events = lane.discard()
         if events:
             left[lane.target] = left.get(lane.target, 0) + events
     return CloseReport(delivered, failed, sum(left.values()), left, ending)

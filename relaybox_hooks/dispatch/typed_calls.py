@@ -1,4 +1,4 @@
-"""What a type checker sees of ``emit`` and ``on``: each event's name with its payload.
+"""Types of ``emit`` and ``on``: each event's name with its payload, for type checkers.
 
 There is no overload for a plain ``str``: it would accept every misspelt name. Custom events
 come in through the class parameter, ``Hooks[Literal["order:paid"]](custom_events=[...])``.
@@ -56,7 +56,24 @@ class Decorator(Protocol[DataT]):
 
 
 class EmitCall(Protocol[ReturnT_co, CustomT_contra]):
-    """Takes an event's name, its data and a session."""
+    """Hands an event to every target that matches; handlers and HTTP run later.
+
+    Args:
+        name: a declared event's name.
+        data: any JSON value; webhooks are sent what it is now, whatever becomes of it.
+        session: a ``Session``, a mapping with the wire names, or an object with them in
+            snake_case.
+
+    Raises:
+        UnknownEventError: ``name`` is not declared.
+        PayloadError: a webhook matches, and ``data`` or ``session`` cannot be sent.
+        LaneFullError: a full lane with ``overflow="raise"``, or a subscriber would wait for
+            itself; with ``emit_nowait`` also where ``emit`` would have to wait for room. No
+            target received the event.
+        JournalWaitError: with ``emit_nowait``: ``emit`` would have to wait for the journal.
+        HooksClosedError: before ``start()`` or after ``aclose()``.
+        JournalError: there is a journal and it could not store the event.
+    """
 
     @overload
     def __call__(
@@ -99,9 +116,19 @@ class EmitCall(Protocol[ReturnT_co, CustomT_contra]):
 
 
 class OnCall(Protocol[CustomT_contra]):
-    """Takes an event's name or a pattern and returns the decorator for its handler.
+    """Takes event names and patterns, and returns a decorator that registers a function for them.
 
-    Several names and patterns make a handler of any of them.
+    Registered again for further events a function keeps its one lane, so its order holds across
+    them.
+
+    Args:
+        patterns: event names, ``"room:*"`` or ``"*"``.
+        options: ``name``, ``in_thread``, ``concurrency``, ``queue_size``, ``overflow``: see
+            :class:`~relaybox_hooks.targets.subscriber.Subscriber`.
+
+    Raises:
+        UnknownEventError: a pattern that matches no declared event.
+        ConfigError: an option that cannot work.
     """
 
     @overload

@@ -1,4 +1,4 @@
-"""A record of what a server emits, for its tests to assert on."""
+"""A recording of what a server emits, for its tests to assert on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.events import Event
-from relaybox_hooks.hooks import Hooks
+from relaybox_hooks.hooks import Hooks, parts_of
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.session import NO_SESSION, Session, SessionLike
-from relaybox_hooks.stats import NOBODY, Receipt
+from relaybox_hooks.stats import NO_TARGETS, Receipt
 
 #: Seconds that what a test waits for may take. Long, for it is a failing test that takes them.
 _PATIENCE: Final = 10.0
@@ -22,9 +22,6 @@ _PATIENCE: Final = 10.0
 #: Events listed in a message, the last ones, and characters shown of the data of each.
 _SHOWN: Final = 20
 _WIDTH: Final = 200
-
-#: All ways in: ``emit_from_thread`` goes through the second, on the event loop.
-_WAYS_IN: Final = ("emit", "_emit", "emit_nowait")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +33,13 @@ class RecordedEvent:
         data: a deep copy of what it was then, whatever the server does to it later; the very
             object where that cannot be copied.
         session: who it happened to; without members where none was given.
-        receipt: what ``emit`` returned; as if nobody wanted the event while it has not.
+        receipt: what ``emit`` returned; that of no match until it has returned.
     """
 
     name: str
     data: Any
     session: Session
-    receipt: Receipt = NOBODY
+    receipt: Receipt = NO_TARGETS
 
     def __str__(self) -> str:
         who = self.session.client_id
@@ -50,10 +47,9 @@ class RecordedEvent:
 
 
 class Recording:
-    """What was emitted, also what no target wants, and which subscribers failed.
+    """The events emitted, also those that no target matches, and the errors of subscribers.
 
-    Whoever waits is told of a subscriber's error by raising, several as an ``ExceptionGroup``:
-    each is raised once.
+    A wait raises a subscriber's error, several as an ``ExceptionGroup``; each is raised once.
 
     Attributes:
         events: in the order in which they were emitted; a list of yours, to clear if you like.
@@ -62,10 +58,10 @@ class Recording:
 
     def __init__(self, hooks: Hooks[Any]) -> None:
         self._hooks = hooks
+        self._parts = parts_of(hooks)
         self.events: list[RecordedEvent] = []
         self.errors: list[BaseException] = []
         self._news = asyncio.Event()
-        self._before: dict[str, Any] = {}
 
     @property
     def names(self) -> list[str]:
@@ -78,7 +74,7 @@ class Recording:
         Raises:
             UnknownEventError: a pattern that stands for no declared event.
         """
-        names = self._hooks._catalogue.matching(pattern)
+        names = self._parts.catalogue.matching(pattern)
         return [event for event in self.events if event.name in names]
 
     async def wait_for(
@@ -102,7 +98,7 @@ class Recording:
         found = self.of(pattern)
         if len(found) < count:
             raise AssertionError(
-                f"{len(found)} of {count} {pattern} in {timeout:g} s; {self._told()}"
+                f"{len(found)} of {count} {pattern} in {timeout:g} s; {self._listing()}"
             )
         return found[:count]
 
@@ -119,75 +115,43 @@ class Recording:
         __tracebackhide__ = True
         await _patiently(self._hooks.join(), timeout)
         self._raise_errors()
-        if self._hooks.outstanding:
+        if self._parts.runtime.outstanding:
             raise AssertionError(f"events are pending after {timeout:g} s:\n{self._hooks.stats()}")
 
     def _start(self) -> None:
-        hooks = self._hooks
-        hooks.notifier.subscriber_failed += (self._failed,)
-        ways_in = vars(hooks)
-        self._before.update((name, ways_in[name]) for name in _WAYS_IN if name in ways_in)
-        ways_in.update(
-            emit=self._waiting(hooks.emit),
-            _emit=self._waiting(hooks._emit),
-            emit_nowait=self._at_once(hooks.emit_nowait),
-        )
+        self._parts.runtime.notifier.subscriber_failed += (self._failed,)
+        self._parts.emitter.add_recorder(self._recorded)
 
-    def _stop(self) -> None:
-        ways_in = vars(self._hooks)
-        for name in _WAYS_IN:
-            del ways_in[name]
-        ways_in.update(self._before)
-        notifier = self._hooks.notifier
+    def _finish(self) -> None:
+        self._parts.emitter.remove_recorder(self._recorded)
+        notifier = self._parts.runtime.notifier
         notifier.subscriber_failed = tuple(
             listener for listener in notifier.subscriber_failed if listener != self._failed
         )
 
-    def _waiting(
-        self, emit: Callable[..., Coroutine[Any, Any, Receipt]]
-    ) -> Callable[..., Coroutine[Any, Any, Receipt]]:
-        async def recorded(
-            name: str, data: object = None, session: SessionLike | None = None
-        ) -> Receipt:
-            with self._recorded(name, data, session) as event:
-                receipt = await emit(name, data, session)
-                object.__setattr__(event, "receipt", receipt)
-            return receipt
-
-        return recorded
-
-    def _at_once(self, emit: Callable[..., Receipt]) -> Callable[..., Receipt]:
-        def recorded(name: str, data: object = None, session: SessionLike | None = None) -> Receipt:
-            with self._recorded(name, data, session) as event:
-                receipt = emit(name, data, session)
-                object.__setattr__(event, "receipt", receipt)
-            return receipt
-
-        return recorded
-
     @contextmanager
     def _recorded(
         self, name: str, data: object, session: SessionLike | None
-    ) -> Iterator[RecordedEvent]:
-        """Take the event down before anybody can react to it, and back if it is refused."""
-        refusal = None
+    ) -> Iterator[Callable[[Receipt], None]]:
+        """Record an event before any target can react to it, and remove it if it is rejected."""
+        error = None
         try:
             who = Session.of(session)
-        except PayloadError as error:  # emit checks it only if somebody wants the event
-            who, refusal = NO_SESSION, error
+        except PayloadError as payload_error:  # emit checks it only if a target matches
+            who, error = NO_SESSION, payload_error
         event = RecordedEvent(name, _copy(data), who)
         self.events.append(event)
         self._news.set()
         try:
-            yield event
+            yield lambda receipt: object.__setattr__(event, "receipt", receipt)
         except Exception:
             self.events.remove(event)
             raise
-        if refusal is not None:
-            self._note(refusal, f"{event}: emit would raise this if any target wanted the event")
+        if error is not None:
+            self._note(error, f"{event}: emit would raise this if any target matched the event")
 
     def _failed(self, subscriber: str, event: Event, error: BaseException) -> None:
-        self._note(error, f"in subscriber {subscriber!r}, told of {event.name}")
+        self._note(error, f"in subscriber {subscriber!r}, handling {event.name}")
 
     def _note(self, error: BaseException, note: str) -> None:
         error.add_note(note)
@@ -208,7 +172,7 @@ class Recording:
             self._news.clear()
             await self._news.wait()
 
-    async def _end(self) -> None:
+    async def _wait_for_subscribers(self) -> None:
         """Let the subscribers finish; not the webhooks, which may be down, as a test has it."""
         await _patiently(self._subscribers_done(), _PATIENCE)
         self._raise_errors()
@@ -226,11 +190,11 @@ class Recording:
     def _busy_subscribers(self) -> list[SubscriberLane]:
         return [
             lane
-            for lane in self._hooks._lanes()
+            for lane in self._parts.registry.lanes()
             if isinstance(lane, SubscriberLane) and lane.pending
         ]
 
-    def _told(self) -> str:
+    def _listing(self) -> str:
         if not self.events:
             return "nothing was recorded: are these the hooks that the server emits into?"
         lines = [f"\n  {event}" for event in self.events[-_SHOWN:]]
@@ -242,12 +206,10 @@ class Recording:
 async def record(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
     """Record what is emitted into ``hooks`` within ``async with``.
 
-    The hooks behave as they do without: same receipts, same order, same counts. Recorded is
-    what goes through ``hooks.emit`` and its twins; a bound ``hooks.emit`` that the server took
-    before the block began is not seen.
+    The hooks behave as they do without: same receipts, same order, same counts.
 
     Leaving the block waits until the subscribers have handled what they were handed, and
-    raises their errors, those that nobody was told of before. Where the block raises itself,
+    raises their errors, those that were not raised before. Where the block raises itself,
     they are noted on its error.
 
     Raises:
@@ -258,13 +220,13 @@ async def record(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
     recording._start()
     try:
         yield recording
-        await recording._end()
+        await recording._wait_for_subscribers()
     except BaseException as error:  # pytest.fail() is none of Exception
         for other in recording.errors:
             error.add_note(f"a subscriber failed meanwhile: {other!r}")
         raise
     finally:
-        recording._stop()
+        recording._finish()
 
 
 def _copy(data: object) -> object:

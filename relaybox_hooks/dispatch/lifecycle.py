@@ -1,0 +1,136 @@
+"""The lifecycle of a ``Hooks``: new, open, closing, closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from relaybox_hooks.dispatch import shutdown
+from relaybox_hooks.dispatch.parts import Parts
+from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
+from relaybox_hooks.lanes.lane import Lane, current_lane
+from relaybox_hooks.stats import CloseReport, Stats
+from relaybox_hooks.transport.egress import EgressPolicy
+
+
+class Lifecycle:
+    """Opens and closes the parts, in their order.
+
+    Args:
+        parts: of one ``Hooks``.
+        egress: the addresses that may be connected to.
+    """
+
+    def __init__(self, parts: Parts, egress: EgressPolicy) -> None:
+        self._parts = parts
+        self._egress = egress
+        self._starting = asyncio.Lock()
+        self._closing: asyncio.Task[CloseReport] | None = None
+
+    async def start(self, shown: object, stats: Callable[[], Stats]) -> None:
+        """Open the parts; see ``Hooks.start``.
+
+        Args:
+            shown: named in errors.
+            stats: what observers ask for the counts.
+        """
+        async with self._starting:
+            await self._start(shown, stats)
+
+    async def _start(self, shown: object, stats: Callable[[], Stats]) -> None:
+        runtime, gateway = self._parts.runtime, self._parts.gateway
+        runtime.check_not_closed()
+        if runtime.state == "open":
+            if runtime.loop is not asyncio.get_running_loop():
+                raise RelayboxHooksError(f"{shown!r} are open in another event loop; make new ones")
+            return
+        runtime.start()
+        runtime.context.run(current_lane.set, None)
+        if gateway is not None:
+            await gateway.open()
+            self._parts.accounting.dead_letters = gateway.dead_letters
+            if runtime.state != "new":  # closed meanwhile
+                await gateway.aclose()
+                raise HooksClosedError(runtime.state)
+        runtime.open_session(self._egress)
+        if gateway is not None:
+            self._parts.registry.take_over_all()
+            gateway.begin()
+        runtime.state = "open"
+        self._parts.emitter.refresh()
+        if runtime.notifier.started:
+            runtime.notifier.tell(runtime.notifier.started, stats)
+
+    async def aclose(self, timeout: float) -> CloseReport:
+        """Drain for at most ``timeout`` seconds and close the parts; see ``Hooks.aclose``."""
+        self.check_outside("aclose")
+        if self._closing is not None:
+            return await asyncio.shield(self._closing)
+        runtime = self._parts.runtime
+        if runtime.state != "open":  # never started
+            runtime.state = "closed"
+            return CloseReport(0, 0, 0, {}, "drained")
+        runtime.state = "closing"
+        self._parts.emitter.refresh()
+        drain = shutdown.Drain(runtime.loop)
+        lanes = list(self._parts.registry.lanes())
+        before = sum(lane.delivered for lane in lanes), sum(lane.failed for lane in lanes)
+        task = runtime.loop.create_task(self._close(lanes, before, drain, timeout))
+        self._closing = task
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            drain.cut_short("cancelled")
+            import anyio  # noqa: PLC0415 - rarely cancelled, and importing it takes time
+
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([task])
+            raise
+
+    async def join(self) -> None:
+        """Wait until nothing is outstanding."""
+        self.check_outside("join")
+        runtime = self._parts.runtime
+        while runtime.outstanding:
+            await runtime.at_rest()
+
+    def check_outside(self, method: str) -> None:
+        """Raise RelayboxHooksError in a subscriber of these hooks, which would wait for itself."""
+        lane = current_lane.get()
+        inside = lane is not None and lane.runtime is self._parts.runtime
+        if lane is not None and inside and asyncio.current_task() in lane.workers:
+            raise RelayboxHooksError(
+                f"{method}() inside subscriber {lane.target!r} would wait for that subscriber; "
+                "call it from a task of its own, or from outside"
+            )
+
+    async def _close(
+        self,
+        lanes: list[Lane[Any]],
+        before: tuple[int, int],
+        drain: shutdown.Drain,
+        timeout: float,
+    ) -> CloseReport:
+        runtime, gateway = self._parts.runtime, self._parts.gateway
+        for lane in lanes:
+            lane.reject_waiters("shutdown")
+        at_rest: asyncio.Future[None] = runtime.at_rest()
+        if gateway is not None:
+            gateway.reject_waiters()
+            at_rest = runtime.loop.create_task(shutdown.wait_until_idle(lanes))
+        ending = await drain.wait(runtime.clock, timeout, at_rest)
+        at_rest.cancel()
+        await shutdown.cancel_workers(lanes)
+        if gateway is not None:
+            await gateway.flush()
+        report = shutdown.discard_pending(lanes, before, ending)
+        for lane in lanes:
+            lane.cancel_timers()
+        runtime.deadlines.cancel()
+        if gateway is not None:
+            await gateway.aclose()
+        await runtime.close_session()
+        runtime.state = "closed"
+        runtime.notifier.tell(runtime.notifier.closed, report)
+        return report
