@@ -6,9 +6,16 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.dispatching import Mood, Opened, Watch, dispatcher
+
+from relaybox_hooks import Hooks, Webhook
+from relaybox_hooks.journal import SQLiteJournal
+from relaybox_hooks.testing import Answer, FaultReceiver, VirtualClock
 
 _FDS = Path("/proc/self/fd")
 
@@ -58,3 +65,35 @@ async def no_task_left() -> AsyncIterator[None]:
         task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()
     ]
     assert not left, f"the test left tasks: {left}"
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def mood() -> Mood:
+    return Mood(Answer(503))
+
+
+@pytest.fixture
+async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
+    async with FaultReceiver(mood) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: VirtualClock) -> Opened:
+    """Hooks on the same file each time, closed at once in the end."""
+
+    def opened(*webhooks: Webhook, **options: Any) -> AbstractAsyncContextManager[Hooks[Any]]:
+        journal = SQLiteJournal(tmp_path / "hooks.db")
+        return dispatcher(*webhooks, clock=clock, journal=journal, **options)
+
+    return opened

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from relaybox_hooks import EVENTS
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run
+    from cli.conftest import Run
 
 
 async def test_everything_comes_as_it_should(run: Run) -> None:

@@ -15,7 +15,7 @@ from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
 from relaybox_hooks.wire.envelope import Envelope
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
+    from cli.conftest import Call, Run
 
 
 async def fill(path: Path) -> None:

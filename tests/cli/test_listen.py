@@ -17,7 +17,7 @@ from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Listen, Run, Start
+    from cli.conftest import Call, Listen, Run, Start
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 

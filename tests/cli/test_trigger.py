@@ -16,7 +16,7 @@ from relaybox_hooks.cli.samples import DATA, session_for
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, Redirect, ResetAfterRead
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Listen, Run, Start
+    from cli.conftest import Call, Listen, Run, Start
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 

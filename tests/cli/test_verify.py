@@ -13,7 +13,7 @@ from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, SigningKey
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
+    from cli.conftest import Call, Run
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 

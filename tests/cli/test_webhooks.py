@@ -11,7 +11,7 @@ import pytest
 from relaybox_hooks import Hooks, RetryPolicy
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
+    from cli.conftest import Call, Run
 
 CREATE = ("webhook", "create", "crm", "--url", "https://crm.example/webhook?token=t")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_child import EVENT, registered
-from crash_parent import integrity
+from crash.child import EVENT, registered
+from crash.parent import integrity
 
 from relaybox_hooks import Event, Hooks
 from relaybox_hooks.journal import JournalDiskFullError, SQLiteJournal

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from crash_parent import SEED, Child, Emitted, integrity, scene
+from crash.parent import SEED, Child, Emitted, integrity, scene
 
 from relaybox_hooks.journal import SQLiteJournal
 

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
+    from examples.conftest import Endpoint, Program, Run
 
 
 @pytest.fixture

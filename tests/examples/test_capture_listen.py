@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Run
+    from examples.conftest import Run
 
 COMMITTED = Path(__file__).parents[2] / "examples" / "listen.svg"
 

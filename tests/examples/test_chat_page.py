@@ -24,7 +24,7 @@ if find_spec("selenium"):
     from selenium.webdriver.support.ui import Select, WebDriverWait
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Chat, Receiver
+    from examples.conftest import Chat, Receiver
 
 #: Where Debian puts them, should they not be on the PATH.
 _BROWSER: Final = shutil.which("chromium") or "/usr/bin/chromium"

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType
 from relaybox_hooks import EVENTS
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Chat, OpenChat, Receiver, Record, Run
+    from examples.conftest import Chat, OpenChat, Receiver, Record, Run
 
 _ROW = re.compile(r"^(\S+) +(\d+) +(\d+) +(\d+)$", re.MULTILINE)
 _SESSION = {

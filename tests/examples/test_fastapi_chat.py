@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Run
+    from examples.conftest import Endpoint, Run
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 UVICORN: Final = Path(sysconfig.get_path("scripts")) / "uvicorn"

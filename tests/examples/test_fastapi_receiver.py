@@ -13,7 +13,7 @@ from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Program, Run
+    from examples.conftest import Program, Run
 
 #: Goes before the one that is in the environment.
 KEY: Final = "a key on the command line"

@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Run
+    from examples.conftest import Run
 
 
 async def scrape(http: ClientSession, url: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ import socketio  # type: ignore[import-untyped]
 from aiohttp import ClientSession
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
+    from examples.conftest import Endpoint, Program, Run
 
 MOOD = {"mood": "☕"}
 

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
+    from examples.conftest import Endpoint, Program, Run
 
 JOINS: Final = ["room:join", "presence:join"]
 LEAVES: Final = ["presence:leave", "room:leave"]

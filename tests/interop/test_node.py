@@ -20,7 +20,7 @@ from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 if TYPE_CHECKING:
-    from tests.interop.conftest import NodeReceiver
+    from interop.conftest import NodeReceiver
 
 COUNT: Final = 500
 SIGN: Final = Path(__file__).with_name("sign.mjs")

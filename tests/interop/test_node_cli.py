@@ -14,7 +14,7 @@ import aiohttp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER
 
 if TYPE_CHECKING:
-    from tests.interop.conftest import NodeReceiver
+    from interop.conftest import NodeReceiver
 
 COUNT: Final = 50
 SIGN: Final = Path(__file__).with_name("sign.mjs")

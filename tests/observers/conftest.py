@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from support_traces import Traces
+from support.traces import Traces
 
 from relaybox_hooks.testing import FaultReceiver
 

@@ -12,7 +12,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
-from support_traces import AT_ONCE, KEY, Traces, emit, is_child
+from support.traces import AT_ONCE, KEY, Traces, emit, is_child
 
 from relaybox_hooks import Event, Hooks, Webhook, WebhookVerifier
 from relaybox_hooks.observers.opentelemetry import OpenTelemetryObserver

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from support_traces import AT_ONCE, KEY, Traces, emit, is_child, until
+from support.traces import AT_ONCE, KEY, Traces, emit, is_child, until
 
 from relaybox_hooks import ConfigError, Hooks, RetryPolicy, Webhook
 from relaybox_hooks.observers.opentelemetry import OpenTelemetryObserver

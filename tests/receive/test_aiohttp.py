@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from support_front_ends import KEY, PATH, aiohttp_server, signed
+from support.front_ends import KEY, PATH, aiohttp_server, signed
 
 from relaybox_hooks import ConfigError, ReceivedEvent, WebhookVerifier
 from relaybox_hooks.receive.aiohttp import received_event, webhook_handler, webhook_middleware

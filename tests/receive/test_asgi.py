@@ -10,7 +10,7 @@ from aiohttp import ClientSession
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from support_front_ends import KEY, PATH, Headers, signed, uvicorn_server
+from support.front_ends import KEY, PATH, Headers, signed, uvicorn_server
 
 from relaybox_hooks import ConfigError, WebhookVerifier
 from relaybox_hooks.receive.asgi import (

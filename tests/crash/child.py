@@ -1,6 +1,6 @@
 """The process that is killed. It emits numbered events and reports each emit that has returned.
 
-A plain module, run by its path, that imports as little as it can: it is started again and again.
+A plain module, run with ``-m``, that imports as little as it can: it is started again and again.
 Its one argument is a :class:`Setup` as JSON; commands come as lines on its standard input, and
 its end, however the parent goes, ends the process. Each line of its output is one ``write`` to a
 pipe, made before anything else happens: what the parent can read has happened.
@@ -49,7 +49,7 @@ class Setup:
         run: which start of a child on this journal it is.
         retry, breaker, retention: the policies' arguments.
         padding: characters that make an event's body larger.
-        death: the arguments of ``crash_points.Death``, if it is to kill itself.
+        death: the arguments of ``points.Death``, if it is to kill itself.
     """
 
     path: str
@@ -188,7 +188,7 @@ class Child:
 if __name__ == "__main__":
     given = Setup(**json.loads(sys.argv[1]))
     if given.death is not None:
-        from crash_points import Death
+        from crash.points import Death
 
         death = Death(**given.death)  # a file system layer that is forgotten is gone
         death.arm()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import apsw
-from crash_child import say
+from crash.child import say
 
 from relaybox_hooks.journal.sqlite.rows import Append, Store
 

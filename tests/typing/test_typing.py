@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mypy import api
 
-SAMPLES = Path(__file__).parent / "typing"
+SAMPLES = Path(__file__).parent
 
 
 def _mypy(sample: Path, cache: Path) -> tuple[set[int], str]:

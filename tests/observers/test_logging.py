@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from support_retry import Watch, dispatcher, emit, soon, webhook_to
+from support.dispatching import Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.observer import Notifier

@@ -15,7 +15,7 @@ from relaybox_hooks.receive import verify_webhook_signature
 from relaybox_hooks.wire.canonical import canonicalize
 from relaybox_hooks.wire.signing import SigningKey
 
-_FILE: Final = Path(__file__).parents[1] / "vectors.jsonl"
+_FILE: Final = Path(__file__).with_name("vectors.jsonl")
 #: Body, signing key and signature.
 VECTORS: Final[list[tuple[str, str, str]]] = [
     (vector["body"], vector["signingKey"], vector["signature"])

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from support_retry import Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support.dispatching import Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Attempt,

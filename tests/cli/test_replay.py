@@ -13,7 +13,7 @@ from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Run, Terminal
+    from cli.conftest import Run, Terminal
 
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 

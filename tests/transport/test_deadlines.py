@@ -6,7 +6,7 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
-from support_retry import KEY, Watch, advance_to_next, dispatcher, emit, soon, webhook_to
+from support.dispatching import KEY, Watch, advance_to_next, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.testing import Answer, Drip, FaultReceiver, Hang

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import apsw
-from crash_child import Setup
+from crash.child import Setup
 
 from relaybox_hooks.testing import FaultReceiver, FaultScript, ReceivedRequest
 from relaybox_hooks.testing.faults import Fault
@@ -25,7 +25,7 @@ from relaybox_hooks.testing.script import Script
 #: Another seed is another run: ``RELAYBOX_CRASH_SEED=7 pytest -s tests/crash``.
 SEED: Final = int(os.environ.get("RELAYBOX_CRASH_SEED", "1"))
 
-_CHILD: Final = Path(__file__).with_name("crash_child.py")
+_TESTS: Final = Path(__file__).parents[1]
 #: Seconds after which what must come about is taken to be in vain. A busy machine is slow.
 _IN_VAIN: Final = 60.0
 #: Bytes of a body's end that differ between attempts: the timestamp, a quote and a brace.
@@ -210,8 +210,8 @@ class Scene:
         given = Setup(**(self.setup | setup | {"run": self.runs}))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(_CHILD),
-            json.dumps(asdict(given)),
+            *("-m", "crash.child", json.dumps(asdict(given))),
+            cwd=_TESTS,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support_retry import Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support.dispatching import Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,

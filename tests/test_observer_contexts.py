@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from support_retry import dispatcher, emit, soon, webhook_to
+from support.dispatching import dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Attempt,

@@ -23,7 +23,7 @@ from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 NOW = 1729602968.913  # 2024-10-22T13:16:08.913Z
 

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 from aiohttp import ClientSession
-from support_retry import (
+from support.dispatching import (
     KEY,
     Watch,
     advance_to_next,

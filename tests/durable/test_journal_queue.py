@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support_retry import (
+from support.dispatching import (
     KEY,
     Mood,
     Opened,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support_front_ends import KEY, signed
+from support.front_ends import KEY, signed
 
 from relaybox_hooks import ReceivedEvent, WebhookVerifier, errors
 from relaybox_hooks.errors import (

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import standardwebhooks
-from support_retry import KEY, Watch, dispatcher, emit, soon, webhook_to
+from support.dispatching import KEY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Hooks,

@@ -12,7 +12,7 @@ import pytest
 from relaybox_hooks import EVENTS, __version__
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run, Terminal
+    from cli.conftest import Call, Run, Terminal
 
 COMMANDS = (
     *("demo", "listen", "trigger", "verify", "keygen", "events"),
