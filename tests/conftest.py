@@ -1,4 +1,7 @@
-"""What every test is held to: it leaves no task, no socket and no open session behind."""
+"""What every test is held to: it leaves no task, no socket and no open session behind.
+
+And what many begin with: a clock, an endpoint, an observer, a journal.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dispatching import Mood, Opened, Watch, dispatcher
+from support import Mood, Opened, Watch, dispatcher
 
 from relaybox_hooks import Hooks, Webhook
 from relaybox_hooks.journal import SQLiteJournal
@@ -79,11 +82,19 @@ def watch() -> Watch:
 
 @pytest.fixture
 def mood() -> Mood:
-    return Mood(Answer(503))
+    """What the receiver answers: 200, until a test has it otherwise."""
+    return Mood(Answer())
+
+
+@pytest.fixture
+def unavailable(mood: Mood) -> None:
+    """The receiver answers 503 to begin with."""
+    mood.fault = Answer(503)
 
 
 @pytest.fixture
 async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
+    """A webhook endpoint in the test's own process."""
     async with FaultReceiver(mood) as receiver:
         yield receiver
 

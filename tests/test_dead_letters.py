@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from support.dispatching import (
-    Mood,
-    Watch,
-    assert_consistent,
-    dispatcher,
-    emit,
-    soon,
-    webhook_to,
-)
+from support import ONCE, START, Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,
@@ -25,8 +17,9 @@ from relaybox_hooks.dead_letters import MemoryDeadLetters
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
-START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # where a VirtualClock begins
-ONCE = RetryPolicy(attempts=1)
+pytestmark = pytest.mark.usefixtures("unavailable")
+
+
 SLOWLY = RetryPolicy(initial=60, jitter=0)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
+from support import KEY, until
 
 from relaybox_hooks import (
     CloseReport,
@@ -22,7 +23,6 @@ from relaybox_hooks import (
 )
 from relaybox_hooks.testing import FaultReceiver, Hang
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 NOTHING = CloseReport(0, 0, 0, {}, "drained")
 
 Cancelling: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, object]]], Any]
@@ -30,12 +30,6 @@ Cancelling: TypeAlias = Callable[[Callable[[], Coroutine[Any, Any, object]]], An
 
 async def forever(event: Event) -> None:
     await asyncio.Event().wait()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until ``condition()`` holds."""
-    while not condition():
-        await asyncio.sleep(0)
 
 
 async def busy(hooks: Hooks, name: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.dispatching import Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import STEADY, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Attempt,
@@ -27,13 +27,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 
 METHODS = Notifier.__slots__[1:]
-STEADY = RetryPolicy(jitter=0)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 # What they are told

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from support.dispatching import dispatcher, emit, soon, webhook_to
+from support import dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Attempt,
@@ -27,12 +27,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER
 
 request_id: ContextVar[str] = ContextVar("request_id", default="none")
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 class Emissions(Observer):

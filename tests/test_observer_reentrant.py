@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import pytest
+from support import KEY, ROOM, until
 
 from relaybox_hooks import (
     Attempt,
@@ -24,8 +25,6 @@ from relaybox_hooks.events import RoomData
 from relaybox_hooks.testing import Answer, EndlessBody, FaultReceiver, Hold, Script
 from relaybox_hooks.testing.clock import VirtualClock
 
-ROOM: RoomData = {"roomId": "r"}
-KEY = "0123456789abcdef0123456789abcdef"
 Moment = Literal["attempted", "retried", "dead_lettered", "breaker_changed"]
 
 
@@ -64,14 +63,6 @@ class Watching(Observer):
     def dead_lettered(self, letter: DeadLetter) -> None:
         self.letters.append(letter)
         self.rows.append(self.hooks.stats()[:6])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Yield to the event loop until ``condition()`` holds."""
-    while True:
-        if condition():
-            return
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import STEADY
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.outcome import (
@@ -22,7 +23,6 @@ from relaybox_hooks.outcome import (
 from relaybox_hooks.targets.policies import RETRY_STATUSES, RetryPolicy
 
 NOW = datetime(2024, 10, 22, 13, 15, 8, tzinfo=UTC)
-STEADY = RetryPolicy(jitter=0)
 
 
 def never() -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support import KEY, emit_times, until
 
 from relaybox_hooks import (
     Attempt,
@@ -21,20 +21,6 @@ from relaybox_hooks import (
 from relaybox_hooks.stats import TargetStats
 from relaybox_hooks.testing import Answer, FaultReceiver, Script
 from relaybox_hooks.testing.clock import VirtualClock
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
-ONCE = RetryPolicy(attempts=1)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until ``condition()`` holds."""
-    while not condition():
-        await asyncio.sleep(0)
-
-
-async def emit(hooks: Hooks, times: int = 1) -> None:
-    for _ in range(times):
-        await hooks.emit("room:join", {"roomId": "r"}, {"connectionId": "c"})
 
 
 def check(stats: Stats | TargetStats) -> None:
@@ -72,7 +58,7 @@ async def test_a_small_scenario_prints_as_a_table() -> None:
         hooks.on("*", name="failing")(failing)
         hooks.on("*", name="a rather long name")(lambda event: None)
         async with hooks:
-            await emit(hooks, 3)
+            await emit_times(hooks, 3)
             await receiver.wait_for(3)
             assert str(hooks.stats()).splitlines() == [
                 (
@@ -139,7 +125,7 @@ async def test_the_oldest_pending_event_is_known_by_its_time() -> None:
         async with hooks:
             assert oldest() == {"w1": None, "slow": None}
             for _ in range(3):
-                await emit(hooks)
+                await emit_times(hooks)
                 await clock.advance(2)
             assert oldest() == {"w1": 1000, "slow": 1002}
             receiver.release()
@@ -152,7 +138,7 @@ async def test_subscribers_of_the_same_name_are_counted_apart() -> None:
     async with Hooks([Webhook("http://127.0.0.1/", ["*"], KEY, id="same", enabled=False)]) as hooks:
         for _ in range(2):
             hooks.on("*", name="same")(lambda event: None)
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
         targets = hooks.stats().targets
     assert {key: (row.kind, row.delivered) for key, row in targets.items()} == {
@@ -176,7 +162,7 @@ async def test_targets_that_are_gone_stay_in_the_totals() -> None:
         hooks.add_subscriber("*", handler)
         hooks.once("*", name="once")(failing)
         async with hooks:
-            await emit(hooks, 2)
+            await emit_times(hooks, 2)
             await receiver.wait_for(1)
             hooks.off(handler)
             hooks.remove_webhook("w1")
@@ -197,7 +183,7 @@ async def test_many_targets_that_come_and_go_are_not_kept() -> None:
     async with Hooks() as hooks:
         for _ in range(100):
             hooks.once("room:join")(lambda event: None)
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
         assert len(hooks._retired) <= 1
         assert hooks.stats()[:2] == (100, 100)
@@ -258,7 +244,7 @@ async def test_the_books_balance_at_every_moment_that_can_be_observed(
         auditor.hooks = hooks
         hooks.on("*", name="failing")(failing)
         async with hooks:
-            await emit(hooks, 10)
+            await emit_times(hooks, 10)
             await hooks.join()
             check(hooks.stats())
     expected = {
@@ -286,7 +272,7 @@ async def test_an_observer_may_remove_the_webhook_whose_letters_it_is_told_of() 
         hooks: Hooks = Hooks([webhook], observers=[remover])
         remover.hooks = hooks
         async with hooks:
-            await emit(hooks, 4)
+            await emit_times(hooks, 4)
             await receiver.wait_for(1)
             hooks.disable_webhook("w1")
             check(hooks.stats())

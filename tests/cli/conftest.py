@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
+from support import KEY
 
 from relaybox_hooks.cli import main
 
 PROGRAM: Final = Path(sys.executable).with_name("relaybox-hooks")
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 
 #: What would let a test's outcome depend on who runs it.
 _NOT_OURS: Final = (

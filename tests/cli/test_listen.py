@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientSession
+from support import KEY
 
 from relaybox_hooks import Session, generate_signing_key
 from relaybox_hooks.testing import Answer, FaultReceiver
@@ -18,8 +19,6 @@ from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, Sig
 
 if TYPE_CHECKING:
     from cli.conftest import Call, Listen, Run, Start
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 def signed(

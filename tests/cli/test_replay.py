@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support import KEY
+
 from relaybox_hooks import Session, WebhookVerifier
 from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
 from relaybox_hooks.testing import Answer, FaultReceiver
@@ -14,8 +16,6 @@ from relaybox_hooks.wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from cli.conftest import Run, Terminal
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 async def bury(journal: SQLiteJournal | MemoryJournal, *webhook_ids: str) -> list[str]:

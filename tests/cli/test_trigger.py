@@ -10,6 +10,7 @@ from signal import SIGINT
 from typing import TYPE_CHECKING
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import WebhookVerifier
 from relaybox_hooks.cli.samples import DATA, session_for
@@ -17,8 +18,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver, Hang, Redirect, ResetA
 
 if TYPE_CHECKING:
     from cli.conftest import Call, Listen, Run, Start
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 async def test_listen_verifies_what_trigger_sends(listen: Listen, run: Run) -> None:

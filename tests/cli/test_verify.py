@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import Session
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
@@ -14,8 +15,6 @@ from relaybox_hooks.wire.signing import SIGNATURE_HEADER, SigningKey
 
 if TYPE_CHECKING:
     from cli.conftest import Call, Run
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 @pytest.fixture

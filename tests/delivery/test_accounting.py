@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import (
     Attempt,
@@ -51,7 +52,6 @@ WEBHOOKS: Final = 20
 STUCK: Final = 100
 PRODUCERS: Final = 16
 TIMEOUT: Final = 0.2
-KEY: Final = "0123456789abcdef0123456789abcdef"
 
 #: Every fault there is. What costs a time-out is rare.
 WEIGHTS: Final[Mapping[Fault, float]] = {

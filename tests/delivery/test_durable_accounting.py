@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dispatching import KEY, assert_consistent
+from support import KEY, assert_consistent
 
 from relaybox_hooks import BreakerPolicy, DeadLetter, Hooks, Observer, RetryPolicy, Webhook
 from relaybox_hooks.events import RoomPublishData

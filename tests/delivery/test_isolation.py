@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import Event, Hooks, RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.testing import (
@@ -27,7 +28,6 @@ from relaybox_hooks.testing import (
     ResetAfterRead,
 )
 
-KEY: Final = "0123456789abcdef0123456789abcdef"
 EVENTS: Final = 1000
 HEALTHY: Final = ("one", "two", "three")
 #: DESIGN.md: ten thousand idle webhooks hold no task and at most 4 KB each.

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import KEY, turns
 
 from relaybox_hooks import (
     BreakerPolicy,
@@ -38,8 +39,6 @@ from relaybox_hooks.testing import (
 )
 from relaybox_hooks.testing.clock import VirtualClock
 
-KEY: Final = "0123456789abcdef0123456789abcdef"
-
 #: What another attempt may cure, and what it may not.
 PASSING: Final[tuple[Fault, ...]] = (
     Answer(503),
@@ -64,12 +63,6 @@ def by_name_of_room(event: Event[Any]) -> str | None:
 
 def webhook(receiver: FaultReceiver, **policies: Any) -> Webhook:
     return Webhook(receiver.url, ["room:join"], KEY, id="w", **policies)
-
-
-async def turns(count: int = 20) -> None:
-    """Let everything run that can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def emit(hooks: Hooks, connection: str | None, room: str = "r") -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import Event, Hooks, RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.events import UserStatusData
@@ -17,7 +18,6 @@ if sys.platform == "win32":
     pytest.skip("uvloop is not made for Windows", allow_module_level=True)
 import uvloop
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 PROMPT = RetryPolicy(initial=0.001, jitter=0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from support import KEY, ROOM
 
 from relaybox_hooks import (
     ConfigError,
@@ -23,18 +24,9 @@ from relaybox_hooks import (
     Session,
     Webhook,
 )
-from relaybox_hooks.events import RoomData
 from relaybox_hooks.testing import FaultReceiver
 
-ROOM: RoomData = {"roomId": "chat:one"}
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 NOBODY = Receipt("", 0, 0)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

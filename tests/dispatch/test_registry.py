@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+from support import KEY, ROOM
 
 from relaybox_hooks import (
     EVENTS,
@@ -21,23 +22,13 @@ from relaybox_hooks import (
     UnknownTargetError,
     Webhook,
 )
-from relaybox_hooks.events import RoomData
 from relaybox_hooks.testing import FaultReceiver
-
-ROOM: RoomData = {"roomId": "chat:one"}
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 @pytest.fixture
 async def hooks() -> AsyncIterator[Hooks]:
     async with Hooks() as hooks:
         yield hooks
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 @dataclass

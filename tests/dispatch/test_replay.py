@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.dispatching import (
+from support import (
     KEY,
+    ONCE,
+    START,
     Mood,
     Watch,
     assert_consistent,
@@ -32,8 +34,9 @@ from relaybox_hooks import (
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
 
-START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # where a VirtualClock begins
-ONCE = RetryPolicy(attempts=1)
+pytestmark = pytest.mark.usefixtures("unavailable")
+
+
 SLOWLY = RetryPolicy(initial=60, jitter=0)
 
 

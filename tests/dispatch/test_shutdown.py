@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.dispatching import Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import (
+    STEADY,
+    Mood,
+    Watch,
+    assert_consistent,
+    dispatcher,
+    emit,
+    soon,
+    turns,
+    webhook_to,
+)
 
 from relaybox_hooks import (
     CloseReport,
@@ -25,24 +34,7 @@ from relaybox_hooks.dispatch import shutdown as closing
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
-STEADY = RetryPolicy(jitter=0)
 PATIENT = Timeouts(total=3600)
-
-
-@pytest.fixture
-def mood() -> Mood:
-    return Mood(Answer())
-
-
-@pytest.fixture
-async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver(mood) as receiver:
-        yield receiver
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # Drained

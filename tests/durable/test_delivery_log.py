@@ -7,15 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.dispatching import (
-    Mood,
-    Opened,
-    assert_consistent,
-    dispatcher,
-    emit,
-    soon,
-    webhook_to,
-)
+from support import Mood, Opened, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,
@@ -24,12 +16,11 @@ from relaybox_hooks import (
 )
 from relaybox_hooks.testing import Answer, FaultReceiver, VirtualClock
 
+pytestmark = pytest.mark.usefixtures("unavailable")
+
+
 #: Retries at 100, 200, 400 ... seconds, never sooner.
 SLOWLY = RetryPolicy(attempts=6, initial=100, maximum=10_000, jitter=0)
-
-
-def arrived(receiver: FaultReceiver) -> list[str | None]:
-    return [request.event_id for request in receiver.requests]
 
 
 async def test_dead_letters_of_an_earlier_process_can_be_replayed(

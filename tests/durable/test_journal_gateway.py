@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.dispatching import KEY, Mood, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import KEY, Mood, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,

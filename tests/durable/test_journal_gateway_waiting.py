@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support.dispatching import KEY, soon
+from support import KEY, soon
 
 from relaybox_hooks import Attempt, Hooks, Observer, Webhook
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold

@@ -8,15 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.dispatching import (
-    KEY,
-    Mood,
-    Opened,
-    Watch,
-    emit,
-    soon,
-    webhook_to,
-)
+from support import KEY, Mood, Opened, Watch, arrived, emit, soon, webhook_to
 
 from relaybox_hooks import (
     BreakerPolicy,
@@ -29,12 +21,11 @@ from relaybox_hooks.journal import JournalLockedError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
 from relaybox_hooks.testing.memory_journal import MemoryJournal
 
+pytestmark = pytest.mark.usefixtures("unavailable")
+
+
 #: Retries at 100, 200, 400 ... seconds, never sooner.
 SLOWLY = RetryPolicy(attempts=6, initial=100, maximum=10_000, jitter=0)
-
-
-def arrived(receiver: FaultReceiver) -> list[str | None]:
-    return [request.event_id for request in receiver.requests]
 
 
 async def failed(watch: Watch, times: int = 1) -> None:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from support.dispatching import dispatcher, emit, soon, webhook_to
+from support import dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks.journal import JournalError, StoredDelivery
 from relaybox_hooks.testing import FaultReceiver, VirtualClock

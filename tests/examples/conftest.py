@@ -13,12 +13,12 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
+from support import KEY
 
 from relaybox_hooks import ReceivedEvent, WebhookVerifier
 from relaybox_hooks.testing import FaultReceiver
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 PASSWORD: Final = "correct horse"
 
 Record: TypeAlias = dict[str, Any]

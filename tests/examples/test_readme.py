@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from aiohttp import ClientSession, web
+from support import KEY
 
 import relaybox_hooks
 from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier, journal
@@ -24,7 +25,6 @@ from relaybox_hooks.wire.envelope import Envelope
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 NOW = 1729602968.913  # 2024-10-22T13:16:08.913Z
 
 

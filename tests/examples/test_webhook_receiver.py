@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientSession
+from support import KEY
 
 from relaybox_hooks import Session, User
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
@@ -15,8 +16,6 @@ from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, Sig
 
 if TYPE_CHECKING:
     from examples.conftest import Program, Run
-
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 class Sender:

@@ -9,6 +9,7 @@ from contextvars import Context
 from typing import Any, Literal
 
 import pytest
+from support import turns, until
 
 from relaybox_hooks import Event, Hooks, LaneFullError
 
@@ -25,20 +26,6 @@ async def opened(**options: Any) -> AsyncIterator[Bus]:
         Hooks[Name](custom_events=NAMES, **(defaults | options)) as hooks,
     ):
         yield hooks
-
-
-async def turns(count: int = 20) -> None:
-    """Let everything run that can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Yield to the event loop until ``condition()`` holds."""
-    while True:
-        if condition():
-            return
-        await asyncio.sleep(0)
 
 
 class Link:

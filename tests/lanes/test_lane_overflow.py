@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from support import KEY, ROOM, turns, until
 
 from relaybox_hooks import Hooks, LaneFullError, Observer, Receipt, RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.dead_letters import Reason
-from relaybox_hooks.events import RoomData
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold, Script
 from relaybox_hooks.testing.clock import VirtualClock
 
-ROOM: RoomData = {"roomId": "r"}
-KEY = "0123456789abcdef0123456789abcdef"
 #: Long enough for a retry never to come due by itself, and for no time-out to strike.
 LONG = 1000.0
 
@@ -52,20 +50,6 @@ async def opened(
         webhooks = [webhook(receiver, **each) for each in policies or ({},)]
         async with Hooks(webhooks, **(defaults | options)) as hooks:
             yield hooks, receiver
-
-
-async def turns(count: int = 20) -> None:
-    """Let everything run that can."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Yield to the event loop until ``condition()`` holds."""
-    while True:
-        if condition():
-            return
-        await asyncio.sleep(0)
 
 
 async def let_go(hooks: Hooks, receiver: FaultReceiver) -> None:

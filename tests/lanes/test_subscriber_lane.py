@@ -5,24 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 
 import pytest
+from support import ROOM, until
 
 from relaybox_hooks import Event, Hooks, RelayboxHooksError
 from relaybox_hooks.dispatch import shutdown as closing
-from relaybox_hooks.events import RoomData
-
-ROOM: RoomData = {"roomId": "chat:one"}
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop run until ``condition()`` holds."""
-    while not condition():
-        await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
 from aiohttp import ClientSession
-from support.dispatching import (
-    KEY,
-    Watch,
-    advance_to_next,
-    dispatcher,
-    emit,
-    sent_at,
-    soon,
-    webhook_to,
-)
+from support import KEY, STEADY, Watch, advance_to_next, dispatcher, emit, sent_at, soon, webhook_to
 
 from relaybox_hooks import (
     Hooks,
@@ -37,15 +27,6 @@ from relaybox_hooks.testing import (
 )
 from relaybox_hooks.testing.clock import VirtualClock
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER
-
-STEADY = RetryPolicy(jitter=0)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    """One that answers 200, unless a test gives it another script."""
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 def assert_genuine(request: ReceivedRequest) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.dispatching import Watch, dispatcher, emit, soon, webhook_to
+from support import Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     BreakerPolicy,

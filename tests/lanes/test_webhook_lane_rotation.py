@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support.dispatching import Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import START, Mood, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,
@@ -23,7 +22,6 @@ from relaybox_hooks.testing import Answer, Fault, FaultReceiver, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
 
 OLD, NEW, NEWER = "the-key-of-last-year", "the-key-of-this-year", "the-key-of-next-year"
-START = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)  # where a VirtualClock begins
 SECOND = timedelta(seconds=1)
 # Two attempts in one millisecond would be the very same request, which no verifier takes twice.
 SOON = RetryPolicy(initial=0.002, jitter=0)
@@ -68,12 +66,6 @@ def key_of(request: ReceivedRequest) -> str:
         key for key in (OLD, NEW, NEWER) if verify_webhook_signature(request.body, signature, key)
     )
     return key
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 async def delivered(hooks: Hooks[Any], receiver: FaultReceiver) -> str:

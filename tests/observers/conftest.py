@@ -1,13 +1,11 @@
-"""A receiver, and traces that are seen to their end."""
+"""Traces that are seen to their end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from support.traces import Traces
-
-from relaybox_hooks.testing import FaultReceiver
 
 
 @pytest.fixture
@@ -15,9 +13,3 @@ def traces() -> Iterator[Traces]:
     traces = Traces()
     yield traces
     traces.provider.shutdown()
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver

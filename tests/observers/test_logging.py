@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from support.dispatching import Watch, dispatcher, emit, soon, webhook_to
+from support import STEADY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.observer import Notifier
@@ -15,7 +15,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver, Garbage, Hang, ResetAf
 from relaybox_hooks.testing.clock import VirtualClock
 
 METHODS = Notifier.__slots__[1:]
-STEADY = RetryPolicy(jitter=0)
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from support.front_ends import KEY, PATH, aiohttp_server, signed
+from support import KEY
+from support.front_ends import PATH, aiohttp_server, signed
 
 from relaybox_hooks import ConfigError, ReceivedEvent, WebhookVerifier
 from relaybox_hooks.receive.aiohttp import received_event, webhook_handler, webhook_middleware

@@ -10,7 +10,8 @@ from aiohttp import ClientSession
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from support.front_ends import KEY, PATH, Headers, signed, uvicorn_server
+from support import KEY
+from support.front_ends import PATH, Headers, signed, uvicorn_server
 
 from relaybox_hooks import ConfigError, WebhookVerifier
 from relaybox_hooks.receive.asgi import (

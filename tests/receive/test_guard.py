@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.front_ends import KEY, signed
+from support import KEY
+from support.front_ends import signed
 
 from relaybox_hooks import ReceivedEvent, WebhookVerifier, errors
 from relaybox_hooks.errors import (

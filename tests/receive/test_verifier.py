@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 from multidict import CIMultiDict
+from support import KEY
 
 from relaybox_hooks.errors import (
     ConfigError,
@@ -26,7 +27,6 @@ from relaybox_hooks.wire.envelope import format_timestamp
 from relaybox_hooks.wire.json_parsing import canonicalize_parsed
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 OLD_KEY: Final = "an older key"
 NOW: Final = 1729602908.913
 ID: Final = "0192b3a4-5c6d-7e8f-9a0b-1c2d3e4f5a6b"

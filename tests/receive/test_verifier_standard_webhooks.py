@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 import standardwebhooks
 from multidict import CIMultiDict
+from support import KEY
 
 from relaybox_hooks.errors import (
     ConfigError,
@@ -30,7 +31,6 @@ from relaybox_hooks.wire.standard_webhooks import (
     signed_content,
 )
 
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 SECRET, OLD_SECRET, FOREIGN = (generate_standard_secret() for _ in range(3))
 NOW: Final = 1729602908.0
 ID: Final = "0192b3a4-5c6d-7e8f-9a0b-1c2d3e4f5a6b"

@@ -1,11 +1,12 @@
-"""What tests of retries, breakers, dead letters and closing have in common."""
+"""A running Hooks, what happens in it, and a receiver that a test can change its mind about."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
 
 from relaybox_hooks import (
     Attempt,
@@ -15,26 +16,27 @@ from relaybox_hooks import (
     Hooks,
     Observer,
     Receipt,
+    RetryPolicy,
     Stats,
     TargetStats,
     Webhook,
 )
+from relaybox_hooks.events import RoomData
 from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.testing import Fault, FaultReceiver, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
+from support.waiting import soon
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
+#: A signing key.
+KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
+ROOM: Final[RoomData] = {"roomId": "chat:one"}
+#: Where a VirtualClock begins.
+START: Final = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
-T = TypeVar("T")
-
-#: Seconds after which a wait is taken to be in vain, so that broken code fails and hangs not.
-_IN_VAIN = 10.0
-
-
-async def soon(awaitable: Awaitable[T]) -> T:
-    """Await what must come about by itself."""
-    async with asyncio.timeout(_IN_VAIN):
-        return await awaitable
+#: No retry: what fails is a dead letter.
+ONCE: Final = RetryPolicy(attempts=1)
+#: Retries without dice.
+STEADY: Final = RetryPolicy(jitter=0)
 
 
 class Watch(Observer):
@@ -157,6 +159,17 @@ async def emit(hooks: Hooks[Any], room: str = "chat:one", **session: str) -> str
     """Emit one event; returns its id."""
     receipt = await soon(hooks.emit("room:join", {"roomId": room}, session or None))
     return receipt.event_id
+
+
+async def emit_times(hooks: Hooks[Any], times: int = 1) -> None:
+    """Emit so many events of one connection."""
+    for _ in range(times):
+        await hooks.emit("room:join", {"roomId": "r"}, {"connectionId": "c"})
+
+
+def arrived(receiver: FaultReceiver) -> list[str | None]:
+    """The ids of the events that were received, in order, attempt by attempt."""
+    return [request.event_id for request in receiver.requests]
 
 
 async def advance_to_next(clock: VirtualClock) -> float:

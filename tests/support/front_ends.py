@@ -22,8 +22,8 @@ from relaybox_hooks.receive import HandledEvents, asgi, fastapi
 from relaybox_hooks.receive import aiohttp as receive_aiohttp
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
+from support import KEY
 
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 PATH: Final = "/webhook"
 MAX_BODY: Final = 40_000
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from relaybox_hooks import Hooks, RetryPolicy
+from relaybox_hooks import RetryPolicy
 from relaybox_hooks.observers.opentelemetry import OpenTelemetryObserver
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 AT_ONCE = RetryPolicy(initial=0, jitter=0)
 
 
@@ -36,18 +33,6 @@ class Traces:
     def one(self, name: str) -> ReadableSpan:
         (span,) = self.spans(name)
         return span
-
-
-async def emit(hooks: Hooks[Any], times: int = 1) -> None:
-    for _ in range(times):
-        await hooks.emit("room:join", {"roomId": "r"}, {"connectionId": "c"})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until ``condition()`` holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 def is_child(child: ReadableSpan, parent: ReadableSpan) -> bool:

@@ -8,18 +8,14 @@ from functools import partial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import turns
 
 from relaybox_hooks.testing.clock import VirtualClock
 
 
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
 async def test_time_stands_still_until_it_is_moved() -> None:
     clock = VirtualClock(start=1000.0)
-    await turns()
+    await turns(5)
     assert (clock.time(), clock.monotonic()) == (1000.0, 0.0)
     await clock.advance(2.5)
     assert (clock.time(), clock.monotonic()) == (1002.5, 2.5)
@@ -75,7 +71,7 @@ async def test_what_a_timer_sets_off_runs_before_the_next_timer() -> None:
 
     async def sleeper() -> None:
         await woken
-        await turns()
+        await turns(5)
         seen.append(("woken", clock.monotonic()))
         clock.call_at(clock.monotonic() + 0.5, lambda: seen.append(("chained", clock.monotonic())))
 

@@ -6,13 +6,11 @@ import asyncio
 import socket
 from contextlib import ExitStack
 
-from support.dispatching import KEY, Watch, advance_to_next, dispatcher, emit, soon, webhook_to
+from support import KEY, STEADY, Watch, advance_to_next, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.testing import Answer, Drip, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
-
-STEADY = RetryPolicy(jitter=0)
 
 
 async def test_a_hanging_endpoint_is_left_when_the_time_is_up(

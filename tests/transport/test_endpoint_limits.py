@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.dispatching import KEY, Watch, dispatcher, emit, soon, webhook_to
+from support import KEY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import ConfigError, Hooks, PayloadError, RetryPolicy, Webhook
 from relaybox_hooks.testing import (

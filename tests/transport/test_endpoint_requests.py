@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import rfc8785
 from aiohttp import ClientSession
+from support import KEY
 
 import relaybox_hooks
 from relaybox_hooks import Attempt, Hooks, Observer, RetryPolicy, Session, Webhook
@@ -19,7 +19,6 @@ from relaybox_hooks.events import PresenceData
 from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest, Redirect, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 DATA: PresenceData = {
     "roomId": "chat:one",
     "userData": {
@@ -30,12 +29,6 @@ DATA: PresenceData = {
         "": None,
     },
 }
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 class Attempts(Observer):

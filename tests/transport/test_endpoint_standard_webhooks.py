@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 import standardwebhooks
-from support.dispatching import KEY, Watch, dispatcher, emit, soon, webhook_to
+from support import KEY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Hooks,
@@ -21,12 +20,6 @@ from relaybox_hooks.testing.clock import VirtualClock
 
 NEW, OLD = generate_standard_secret(), generate_standard_secret()
 NAMES = {"webhook-id", "webhook-timestamp", "webhook-signature"}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 async def test_the_reference_package_verifies_a_request(receiver: FaultReceiver) -> None:

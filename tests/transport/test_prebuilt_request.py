@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,20 +12,13 @@ from aiohttp import (
     ClientSession,
     __version__,
 )
+from support import KEY
 from yarl import URL
 
 from relaybox_hooks import EgressPolicy, Hooks, Webhook
 from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest
 from relaybox_hooks.transport import prebuilt_request as posting
 from relaybox_hooks.transport.endpoint import open_session
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
 
 
 async def delivered(webhook: Webhook, status: str = "away", **options: Any) -> None:

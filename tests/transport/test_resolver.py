@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import Hooks, RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.testing import FaultReceiver
 from relaybox_hooks.transport.resolver import SystemResolver
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 class SilentNames:
