@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import Call, Run, Terminal
 
 from relaybox_hooks import EVENTS, __version__
-
-if TYPE_CHECKING:
-    from cli.conftest import Call, Run, Terminal
 
 COMMANDS = (
     *("demo", "listen", "trigger", "verify", "keygen", "events"),
@@ -84,7 +82,8 @@ async def test_without_its_extra_it_says_how_to_get_it(run: Run, tmp_path: Path)
         lacking.mkdir()
         line = f"raise ModuleNotFoundError('no such module', name='{missing}')\n"
         (lacking / f"{missing}.py").write_text(line, encoding="utf-8")
-        code, output, errors = await run("--version", PYTHONPATH=str(lacking))
+        path = os.pathsep.join(filter(None, (str(lacking), os.environ.get("PYTHONPATH"))))
+        code, output, errors = await run("--version", PYTHONPATH=path)
         assert (code, output) == (1, "")
         assert errors == f"relaybox-hooks needs {missing}: pip install 'relaybox-hooks[cli]'\n"
 

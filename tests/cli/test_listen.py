@@ -6,19 +6,16 @@ import asyncio
 import socket
 import time
 from signal import SIGINT
-from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientSession
 from support import KEY
+from support.programs import Call, Listen, Run, Start
 
 from relaybox_hooks import Session, generate_signing_key
 from relaybox_hooks.testing import Answer, FaultReceiver
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from cli.conftest import Call, Listen, Run, Start
 
 
 def signed(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from support import KEY
+from support.programs import Run, Terminal
 
 from relaybox_hooks import Session, WebhookVerifier
 from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
 from relaybox_hooks.testing import Answer, FaultReceiver
 from relaybox_hooks.testing.memory_journal import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
-
-if TYPE_CHECKING:
-    from cli.conftest import Run, Terminal
 
 
 async def bury(journal: SQLiteJournal | MemoryJournal, *webhook_ids: str) -> list[str]:

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import apsw
 from crash.child import Setup
+from support.journals import integrity
 
 from relaybox_hooks.testing import FaultReceiver, FaultScript, ReceivedRequest
 from relaybox_hooks.testing.faults import Fault
@@ -295,15 +295,6 @@ async def scene(path: Path, script: Script | None = None, **setup: Any) -> Async
     bell = Bell()
     async with FaultReceiver(Rings(script, bell)) as receiver:
         yield Scene(path / "hooks.db", receiver, bell, **setup)
-
-
-def integrity(path: Path) -> Any:
-    """What SQLite finds when it checks the whole file."""
-    connection = apsw.Connection(str(path))
-    try:
-        return connection.pragma("integrity_check")
-    finally:
-        connection.close()
 
 
 def _connection_of(body: Any) -> str:

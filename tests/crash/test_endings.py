@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 from crash.child import EVENT, registered
-from crash.parent import integrity
+from support.journals import integrity
 
 from relaybox_hooks import Hooks
 from relaybox_hooks.journal import SQLiteJournal

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import ClientSession
+from support.examples import Run
+from support.programs import Program
 
 from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from examples.conftest import Program, Run
 
 #: Goes before the one that is in the environment.
 KEY: Final = "a key on the command line"

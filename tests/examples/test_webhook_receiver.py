@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import ClientSession
 from support import KEY
+from support.examples import Run
+from support.programs import Program
 
 from relaybox_hooks import Session, User
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from examples.conftest import Program, Run
 
 
 class Sender:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from support.journals import BUSY, FINE, REFUSED, envelope
 
 from relaybox_hooks.errors import ConfigError, PayloadError
 from relaybox_hooks.journal import (
@@ -21,18 +22,8 @@ from relaybox_hooks.journal import (
     StoredOutcome,
 )
 from relaybox_hooks.testing.memory_journal import MemoryJournal
-from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")
-
-REFUSED = StoredOutcome(None, "ClientConnectorError", "refused")
-BUSY = StoredOutcome(503, None, "")
-FINE = StoredOutcome(204, None, "")
-
-
-def envelope(number: int, name: str = "room:join", size: int = 0) -> Envelope:
-    """The event ``event-<number>``, emitted at that many seconds."""
-    return Envelope(f"event-{number}", name, b'{"data":' + b"1" * size, float(number))
 
 
 def seqs(rows: list[StoredDelivery]) -> list[int]:

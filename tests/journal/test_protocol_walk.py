@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.journals import BUSY, FINE, REFUSED, envelope
 
 from relaybox_hooks.journal import (
     Counts,
@@ -31,18 +32,8 @@ from relaybox_hooks.journal import (
 )
 from relaybox_hooks.journal.sqlite import queries
 from relaybox_hooks.testing.memory_journal import MemoryJournal
-from relaybox_hooks.wire.envelope import Envelope
 
 T = TypeVar("T")
-
-REFUSED = StoredOutcome(None, "ClientConnectorError", "refused")
-BUSY = StoredOutcome(503, None, "")
-FINE = StoredOutcome(204, None, "")
-
-
-def envelope(number: int, name: str = "room:join", size: int = 0) -> Envelope:
-    """The event ``event-<number>``, emitted at that many seconds."""
-    return Envelope(f"event-{number}", name, b'{"data":' + b"1" * size, float(number))
 
 
 WEBHOOKS = st.sampled_from(["a", "b", "c"])

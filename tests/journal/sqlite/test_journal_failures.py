@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
+from support.journals import FINE, child, envelope, file_size_limit, integrity, refused, stored
 
 from relaybox_hooks.journal import (
     JournalCorruptError,
     JournalDiskFullError,
-    JournalError,
     SQLiteJournal,
-    StoredOutcome,
 )
-from relaybox_hooks.wire.envelope import Envelope
-
-FINE = StoredOutcome(200, None, "")
-
-
-def envelope(number: int, size: int = 0) -> Envelope:
-    return Envelope(f"event-{number}", "room:join", b"1" * size, float(number))
-
-
-async def stored(journal: SQLiteJournal, webhook_id: str = "a") -> list[str]:
-    """The ids of the events pending for a webhook."""
-    rows = await journal.lease(webhook_id, limit=10**6, until=0)
-    return [row.envelope.id for row in rows]
-
-
-async def refused(path: Path) -> JournalError:
-    """What opening raises."""
-    with pytest.raises(JournalError) as caught:
-        await SQLiteJournal(path).open()
-    assert str(path) in str(caught.value)
-    assert caught.value.path == str(path)
-    return caught.value
-
-
-def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """A process that runs ``code``."""
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
 
 # Damage
 
@@ -63,7 +23,7 @@ def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str
 async def test_a_damaged_page_is_reported_and_the_rest_still_works(path: Path) -> None:
     async with SQLiteJournal(path) as journal:
         for n in range(40):
-            await journal.append(envelope(n, 1000), [("a", None)])
+            await journal.append(envelope(n, size=1000), [("a", None)])
     connection = apsw.Connection(str(path))
     (page, *_), size = (
         [
@@ -101,17 +61,6 @@ async def test_a_damaged_schema_is_refused_at_opening(path: Path) -> None:
 # No room
 
 
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """No file may grow beyond ``size`` bytes: the system refuses the write, as for a quota."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with 1 MB."""
@@ -131,7 +80,7 @@ async def fill(journal: SQLiteJournal) -> list[str]:
     accepted: list[str] = []
     for number in range(1000):
         try:
-            await journal.append(envelope(number, 20_000), [("a", None)])
+            await journal.append(envelope(number, size=20_000), [("a", None)])
         except JournalDiskFullError:
             break
         accepted.append(f"event-{number}")
@@ -148,13 +97,13 @@ async def test_a_full_disk_refuses_appends_until_there_is_room(small_disk: Path)
     await journal.open()
     accepted = await fill(journal)
     again = await asyncio.gather(
-        *(journal.append(envelope(n, 20_000), [("a", None)]) for n in range(2000, 2030)),
+        *(journal.append(envelope(n, size=20_000), [("a", None)]) for n in range(2000, 2030)),
         return_exceptions=True,
     )
     assert {type(error) for error in again} == {JournalDiskFullError}
     assert await stored(journal) == accepted
     ballast.unlink()
-    await journal.append(envelope(3000, 20_000), [("a", None)])
+    await journal.append(envelope(3000, size=20_000), [("a", None)])
     await journal.aclose()
     assert integrity(path) == "ok"
     async with SQLiteJournal(path) as reopened:
@@ -212,7 +161,7 @@ async def test_the_log_and_the_room_of_what_was_forgotten_are_used_again(path: P
     async with SQLiteJournal(path) as journal:
         with file_size_limit(1 << 19):
             for number in range(100):
-                (seq,) = await journal.append(envelope(number, 40_000), [("a", None)])
+                (seq,) = await journal.append(envelope(number, size=40_000), [("a", None)])
                 journal.settle(seq, attempts=1, outcome=FINE, at=5.0)
                 assert await journal.purge("delivered", keep=0) == 1
 
@@ -261,11 +210,3 @@ async def test_a_killed_process_loses_nothing_it_had_acknowledged(
             assert acknowledged.items() <= found.items()
         assert journal.pending_total == 2 * len(found)
     assert integrity(path) == "ok"
-
-
-def integrity(path: Path) -> Any:
-    connection = apsw.Connection(str(path))
-    try:
-        return connection.pragma("integrity_check")
-    finally:
-        connection.close()
