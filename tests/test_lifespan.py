@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -15,21 +13,10 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from support.servers import aiohttp_server
 
 from relaybox_hooks import HOOKS_KEY, ConfigError, Hooks, HooksClosedError
 from relaybox_hooks.testing import record
-
-
-@asynccontextmanager
-async def running(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{site.port}"
-    finally:
-        await runner.cleanup()
 
 
 async def test_aiohttp_application_finds_them_and_its_sockets_last_events_are_accepted() -> None:
@@ -60,7 +47,7 @@ async def test_aiohttp_application_finds_them_and_its_sockets_last_events_are_ac
     hooks.setup(app)
 
     async with record(hooks) as recording, ClientSession() as browser:
-        async with running(app) as url:
+        async with aiohttp_server(app) as url:
             socket = await browser.ws_connect(url)
             await recording.wait_for("room:join")
             closing = asyncio.create_task(socket.receive())
@@ -87,7 +74,7 @@ async def test_later_cleanup_contexts_and_startup_find_them_open() -> None:
 
     app.on_startup.append(first)
     app.cleanup_ctx.append(rooms)
-    async with record(hooks) as recording, running(app):
+    async with record(hooks) as recording, aiohttp_server(app):
         pass
     assert recording.names == ["room:join", "room:create", "room:leave"]
 
@@ -97,7 +84,7 @@ async def test_closing_with_the_application_drains_for_close_timeout() -> None:
     hooks.add_subscriber("room:join", lambda event: asyncio.Event().wait())
     app = web.Application()
     hooks.setup(app)
-    async with running(app):
+    async with aiohttp_server(app):
         await hooks.emit("room:join", {"roomId": "lobby"})
     report = await hooks.aclose()
     assert (report.left, report.ending) == (1, "timed out")
@@ -105,7 +92,7 @@ async def test_closing_with_the_application_drains_for_close_timeout() -> None:
 
 async def test_setup_says_what_to_do_with_an_application_that_it_cannot_use() -> None:
     served, twice, outer, inner = (web.Application() for _ in range(4))
-    async with running(served):
+    async with aiohttp_server(served):
         with pytest.raises(ConfigError, match=r"it runs already, .* where the application is made"):
             Hooks().setup(served)
     outer.add_subapp("/chat", inner)
@@ -150,9 +137,3 @@ async def test_lifespan_keeps_them_open_until_a_websockets_last_event(
     assert recording.names == ["room:join", "room:leave"]
     with pytest.raises(HooksClosedError):
         await hooks.emit("room:join", {"roomId": "lobby"})
-
-
-def test_importing_the_package_imports_no_web_server() -> None:
-    program = "import sys, relaybox_hooks; print('aiohttp.web' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603 - ourselves
-    assert done.stdout.strip() == b"False"

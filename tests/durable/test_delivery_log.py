@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from support import Mood, Opened, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import Mood, Opened, assert_consistent, emit, soon, webhook_to
 
 from relaybox_hooks import (
     ConfigError,
-    RetentionPolicy,
     RetryPolicy,
 )
 from relaybox_hooks.testing import Answer, FaultReceiver, VirtualClock
@@ -94,43 +93,3 @@ async def test_the_log_of_deliveries_is_searched_and_read_on(
         assert newest.due_at is None
         with pytest.raises(ConfigError, match="give it a time zone"):
             await hooks.deliveries(since=datetime(2023, 1, 1))  # noqa: DTZ001
-
-
-async def test_without_a_journal_there_is_no_log() -> None:
-    async with dispatcher() as hooks:
-        with pytest.raises(ConfigError, match="the log of deliveries is kept in a journal"):
-            await hooks.deliveries()
-        assert hooks.unregistered == {}
-
-
-@pytest.mark.parametrize(
-    ("retention", "left"),
-    [
-        (RetentionPolicy(), 6),
-        (RetentionPolicy(delivered=30), 3),
-        (RetentionPolicy(dead=30), 3),
-        (RetentionPolicy(count=1), 2),
-    ],
-    ids=["by default", "delivered", "dead", "count"],
-)
-async def test_retention_goes_by_age_and_count(
-    retention: RetentionPolicy,
-    left: int,
-    opened: Opened,
-    receiver: FaultReceiver,
-    mood: Mood,
-    clock: VirtualClock,
-) -> None:
-    async with opened(webhook_to(receiver), retention=retention) as hooks:
-        for answer in (Answer(), Answer(404)):
-            mood.fault = answer
-            for _ in range(3):
-                await emit(hooks)
-            await soon(hooks.join())
-        await clock.advance(61)
-        # Housekeeping has begun before this question and is answered before it.
-        assert hooks.keeper is not None
-        await soon(hooks.keeper.journal.flush())
-        while len(await soon(hooks.deliveries())) > left:
-            await asyncio.sleep(0)
-        assert len(await hooks.deliveries()) == left

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from support import KEY, Mood, Opened, Watch, arrived, emit, soon, webhook_to
+from support import Mood, Opened, Watch, arrived, emit, soon, webhook_to
 
 from relaybox_hooks import (
     BreakerPolicy,
-    Hooks,
-    RetentionPolicy,
     RetryPolicy,
-    Webhook,
 )
-from relaybox_hooks.journal import JournalLockedError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
-from relaybox_hooks.testing.memory_journal import MemoryJournal
 
 pytestmark = pytest.mark.usefixtures("unavailable")
 
@@ -205,28 +198,6 @@ async def test_a_webhook_that_is_registered_later_takes_over_what_waited_for_it(
             assert arrived(receiver)[1:] == ids
 
 
-async def test_what_nobody_registers_again_is_a_dead_letter_after_a_while(
-    opened: Opened, receiver: FaultReceiver, mood: Mood, clock: VirtualClock
-) -> None:
-    mood.fault = Hang()
-    async with opened(webhook_to(receiver)) as hooks:
-        ids = [await emit(hooks) for _ in range(3)]
-    watch, started = Watch(), clock.time()
-    retention = RetentionPolicy(unregistered=timedelta(hours=1))
-    async with opened(retention=retention, observers=[watch]) as hooks:
-        await clock.advance(3500)
-        await soon(hooks.deliveries())
-        assert hooks.unregistered == {"root": 3}
-        while hooks.unregistered:
-            await clock.advance(60)
-            await soon(hooks.deliveries())
-        assert clock.time() - started >= 3600
-        await watch.until(lambda: len(watch.letters) == 3)
-        found = await hooks.dead_letters(reason="unregistered")
-        assert [letter.event_id for letter in found] == ids
-        assert hooks.stats()[:6] == (3, 0, 3, 0, 0, 0)
-
-
 async def test_too_old_it_is_given_up_on_wherever_it_waits(
     opened: Opened, receiver: FaultReceiver, clock: VirtualClock
 ) -> None:
@@ -262,49 +233,6 @@ async def test_closing_waits_for_what_can_go_and_for_nothing_else(
         report = await soon(hooks.aclose(timeout=3600))
         assert (report.ending, report.left) == ("drained", 1)
         assert hooks.stats().delivered == 5
-
-
-async def test_a_journal_that_cannot_be_opened_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "hooks.db"
-    async with SQLiteJournal(path):
-        hooks: Hooks = Hooks(
-            [Webhook("http://localhost/", ["*"], KEY)], journal=SQLiteJournal(path)
-        )
-        with pytest.raises(JournalLockedError, match="it is open elsewhere"):
-            await hooks.start()
-        assert repr(hooks).startswith("<Hooks new")
-        assert not hasattr(hooks, "session")
-
-
-async def test_hooks_closed_while_their_journal_opens_release_it(tmp_path: Path) -> None:
-    path = tmp_path / "hooks.db"
-    hooks: Hooks = Hooks(journal=SQLiteJournal(path))
-    starting = asyncio.ensure_future(hooks.start())
-    await asyncio.sleep(0)
-    await hooks.aclose()
-    with pytest.raises(Exception, match="closed"):
-        await soon(starting)
-    async with SQLiteJournal(path):
-        pass
-
-
-async def test_hooks_with_a_journal_start_once() -> None:
-    hooks: Hooks = Hooks(journal=MemoryJournal())
-    await asyncio.gather(hooks.start(), hooks.start())
-    await hooks.aclose()
-
-
-async def test_an_emit_that_was_on_its_way_at_closing_is_in_the_report(
-    opened: Opened, receiver: FaultReceiver, mood: Mood
-) -> None:
-    mood.fault = Hang()
-    async with opened(webhook_to(receiver)) as hooks:
-        await emit(hooks)
-        emission = asyncio.ensure_future(hooks.emit("room:join", {"roomId": "r"}))
-        await asyncio.sleep(0)
-        report = await soon(hooks.aclose(timeout=0))
-        assert (await emission).accepted == 1
-        assert report.left == 2
 
 
 async def test_too_old_it_is_given_up_on_although_younger_ones_were_read_first(

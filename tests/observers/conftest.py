@@ -1,10 +1,11 @@
-"""Traces that are seen to their end."""
+"""Metrics to scrape, and traces that are seen to their end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from support.scrapes import Scrapes
 from support.traces import Traces
 
 
@@ -13,3 +14,8 @@ def traces() -> Iterator[Traces]:
     traces = Traces()
     yield traces
     traces.provider.shutdown()
+
+
+@pytest.fixture
+def scrapes() -> Scrapes:
+    return Scrapes()

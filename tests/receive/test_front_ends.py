@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import pytest
 from support import KEY
-from support.front_ends import MAX_BODY, PATH, Headers, Receiver, signed
+from support.front_ends import MAX_BODY, PATH, Receiver
+from support.signing import Headers, signed
 
 from relaybox_hooks import Hooks, ReceivedEvent, RetryPolicy, Webhook
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER

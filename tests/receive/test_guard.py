@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import KEY
-from support.front_ends import signed
+from support.signing import signed
 
 from relaybox_hooks import ReceivedEvent, WebhookVerifier, errors
 from relaybox_hooks.errors import (

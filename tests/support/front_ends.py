@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Final, TypeAlias
 
-import uvicorn
 from aiohttp import ClientSession, web
 from fastapi import Depends, FastAPI
 from starlette.applications import Starlette
@@ -17,17 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from relaybox_hooks import ReceivedEvent, Session, WebhookVerifier
+from relaybox_hooks import ReceivedEvent, WebhookVerifier
 from relaybox_hooks.receive import HandledEvents, asgi, fastapi
 from relaybox_hooks.receive import aiohttp as receive_aiohttp
-from relaybox_hooks.wire.envelope import Envelope, format_timestamp
-from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from support import KEY
+from support.servers import aiohttp_server, uvicorn_server
+from support.signing import Headers
 
 PATH: Final = "/webhook"
 MAX_BODY: Final = 40_000
-
-Headers: TypeAlias = dict[str, str]
 
 
 class Application:
@@ -82,41 +76,6 @@ class Receiver:
 Serve: TypeAlias = Callable[[Application, WebhookVerifier], AbstractAsyncContextManager[str]]
 
 
-def signed(
-    event_id: str = "e-1", data: object = None, *, key: str = KEY, age: float = 0
-) -> tuple[Headers, bytes]:
-    """A request as a sender signed it ``age`` seconds ago."""
-    session = Session(client_id="zoe")
-    envelope = Envelope.encode(event_id, "room:join", data, session, 1 << 30, time=0)
-    body = envelope.at(format_timestamp(time.time() - age))
-    return {SIGNATURE_HEADER: SigningKey(key).sign(body), WEBHOOK_ID_HEADER: "crm"}, body
-
-
-@asynccontextmanager
-async def uvicorn_server(app: Any) -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}{PATH}"
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield url
-        finally:
-            server.should_exit = True
-            await serving
-
-
-@asynccontextmanager
-async def aiohttp_server(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        yield f"http://127.0.0.1:{site.port}{PATH}"
-    finally:
-        await runner.cleanup()
-
-
 def serve_aiohttp_handler(
     application: Application, verifier: WebhookVerifier
 ) -> AbstractAsyncContextManager[str]:
@@ -126,7 +85,7 @@ def serve_aiohttp_handler(
 
     app = web.Application(client_max_size=10)
     app.router.add_route("*", PATH, webhook)
-    return aiohttp_server(app)
+    return aiohttp_server(app, PATH)
 
 
 def serve_aiohttp_middleware(
@@ -140,7 +99,7 @@ def serve_aiohttp_middleware(
     middleware = receive_aiohttp.webhook_middleware(verifier, PATH, max_body=MAX_BODY)
     app = web.Application(middlewares=[middleware])
     app.router.add_post(PATH, webhook)
-    return aiohttp_server(app)
+    return aiohttp_server(app, PATH)
 
 
 def serve_starlette(
@@ -152,7 +111,7 @@ def serve_starlette(
 
     app = Starlette(routes=[Route(PATH, webhook, methods=["POST"])])
     app.add_middleware(asgi.WebhookMiddleware, verifier, PATH, max_body=MAX_BODY)
-    return uvicorn_server(app)
+    return uvicorn_server(app, PATH)
 
 
 def serve_fastapi(
@@ -167,7 +126,7 @@ def serve_fastapi(
         await application.handle(event, await request.body())
 
     app.post(PATH, status_code=204)(webhook)
-    return uvicorn_server(app)
+    return uvicorn_server(app, PATH)
 
 
 def serve_asgi(
@@ -185,7 +144,8 @@ def serve_asgi(
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    return uvicorn_server(asgi.WebhookMiddleware(app, verifier, PATH, max_body=MAX_BODY))
+    protected = asgi.WebhookMiddleware(app, verifier, PATH, max_body=MAX_BODY)
+    return uvicorn_server(protected, PATH)
 
 
 FRONT_ENDS: Final[dict[str, Serve]] = {

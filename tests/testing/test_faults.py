@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any
 
 import aiohttp
 import pytest
+from support.raw_http import Post
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.testing import (
@@ -26,8 +26,6 @@ from relaybox_hooks.testing import (
     ResetAfterRead,
     ResetBeforeRead,
 )
-
-Post: TypeAlias = Callable[..., Coroutine[Any, Any, tuple[int, bytes]]]
 
 SHORT = aiohttp.ClientTimeout(total=0.05)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias, get_type_hints
+from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.raw_http import Post
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.testing import (
@@ -31,8 +32,6 @@ from relaybox_hooks.testing import (
     ResetBeforeRead,
     Script,
 )
-
-Post: TypeAlias = Callable[..., Coroutine[Any, Any, tuple[int, bytes]]]
 
 
 async def test_a_sequence_is_met_in_turn_and_then_all_is_well(post: Post) -> None:
