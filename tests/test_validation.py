@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from relaybox_hooks import ConfigError
-from relaybox_hooks.validation import check_int, check_overflow, to_seconds
+from relaybox_hooks import ConfigError, RetryPolicy
+from relaybox_hooks.validation import check_int, check_kind, check_overflow, to_seconds, to_utc
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,32 @@ def test_a_count_is_a_whole_number_of_at_least_one(value: Any) -> None:
 def test_an_overflow_policy_is_one_of_four() -> None:
     with pytest.raises(ConfigError, match="'wait', 'drop_oldest', 'drop_newest', 'raise'"):
         check_overflow("overflow", "drop")  # type: ignore[arg-type]
+
+
+def test_a_moment_is_kept_in_utc() -> None:
+    behind = timezone(timedelta(hours=-7))
+    moment = to_utc("since", datetime(2026, 3, 1, 5, tzinfo=behind))
+    assert moment == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        (datetime(2026, 3, 1), "give a datetime with a time zone"),  # noqa: DTZ001
+        ("2026-03-01", "give a datetime with a time zone"),
+        (1_700_000_000, "give a datetime with a time zone"),
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "not one of 1 to 9999"),
+    ],
+)
+def test_what_is_no_moment_is_refused(value: Any, advice: str) -> None:
+    with pytest.raises(ConfigError, match=advice) as caught:
+        to_utc("since", value)
+    assert caught.value.option == "since"
+
+
+def test_a_value_of_its_kind_or_none_is_taken() -> None:
+    check_kind("retry", RetryPolicy(), RetryPolicy)
+    check_kind("retry", None, RetryPolicy)
+    with pytest.raises(ConfigError, match="give a RetryPolicy or None"):
+        check_kind("retry", 5, RetryPolicy)
