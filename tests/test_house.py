@@ -24,13 +24,17 @@ def modules() -> list[Path]:
     return sorted(path for path in paths if path.stem not in ("__init__", "__main__"))
 
 
+def mirrored(module: Path) -> Path:
+    """The file that ought to hold a module's tests."""
+    return TESTS / module.with_name(f"test_{module.name}")
+
+
 def test_every_module_has_its_tests() -> None:
     """``lanes/breaker.py`` has ``tests/lanes/test_breaker.py``, and more by topic if it likes."""
     missing = [
-        f"{module} has no tests/{module.with_name(f'test_{module.name}')}"
+        f"{module} has no tests/{mirrored(module).relative_to(TESTS)}"
         for module in modules()
-        if str(module) not in WITHOUT
-        and not (TESTS / module.with_name(f"test_{module.name}")).is_file()
+        if str(module) not in WITHOUT and not mirrored(module).is_file()
     ]
     assert not missing, "\n".join(missing)
 
@@ -39,12 +43,7 @@ def test_no_exception_outlives_its_module() -> None:
     """Nor its reason: a module that has got its tests is no exception."""
     known = {str(module) for module in modules()}
     assert set(WITHOUT) <= known
-    tested = {
-        name
-        for name in WITHOUT
-        if (TESTS / Path(name).with_name(f"test_{Path(name).name}")).is_file()
-    }
-    assert not tested
+    assert not [name for name in WITHOUT if mirrored(Path(name)).is_file()]
 
 
 def test_no_test_file_is_too_long_to_read() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import STEADY, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import METHODS, STEADY, Watch, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Attempt,
@@ -25,9 +25,6 @@ from relaybox_hooks import observer as observe
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
-
-METHODS = Notifier.__slots__[1:]
-
 
 # What they are told
 

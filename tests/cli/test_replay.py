@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from support import KEY
+from support.journals import bury
 from support.programs import Run, Terminal
 
-from relaybox_hooks import Session, WebhookVerifier
-from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
+from relaybox_hooks import WebhookVerifier
+from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver
-from relaybox_hooks.testing.memory_journal import MemoryJournal
-from relaybox_hooks.wire.envelope import Envelope
-
-
-async def bury(journal: SQLiteJournal | MemoryJournal, *webhook_ids: str) -> list[str]:
-    """Append an event for each webhook and give up on it; returns the events' ids."""
-    for number, webhook_id in enumerate(webhook_ids):
-        envelope = Envelope.encode(
-            f"e-{number}", "room:join", {"roomId": "x"}, Session(), 10_000, time=time.time()
-        )
-        (seq,) = await journal.append(envelope, [(webhook_id, None)])
-        failed = StoredOutcome(503, None, "")
-        journal.bury(seq, "exhausted", attempts=5, outcome=failed, at=time.time())
-    await journal.flush()
-    return [f"e-{number}" for number in range(len(webhook_ids))]
 
 
 def configuration(path: Path, url: str, *names: str, more: str = "") -> Path:

@@ -6,15 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from support import STEADY, Watch, dispatcher, emit, soon, webhook_to
+from support import METHODS, STEADY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import BreakerPolicy, RetryPolicy, Timeouts
-from relaybox_hooks.observer import Notifier
 from relaybox_hooks.observers.logging import LoggingObserver
 from relaybox_hooks.testing import Answer, FaultReceiver, Garbage, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
-
-METHODS = Notifier.__slots__[1:]
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 import standardwebhooks
 from multidict import CIMultiDict
 from support import KEY
+from support.signing import SettableClock
 
 from relaybox_hooks.errors import (
     ConfigError,
@@ -46,29 +47,19 @@ RELAYBOX: Final = (SIGNATURE_HEADER, WEBHOOK_ID_HEADER)
 Request = tuple[dict[str, str], bytes]
 
 
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def standard(clock: Clock) -> WebhookVerifier:
+def standard(clock: SettableClock) -> WebhookVerifier:
     """Knows no other scheme."""
     return WebhookVerifier(standard_webhooks=SECRET, clock=clock)
 
 
 @pytest.fixture
-def either(clock: Clock) -> WebhookVerifier:
+def either(clock: SettableClock) -> WebhookVerifier:
     return WebhookVerifier(KEY, standard_webhooks=[SECRET, OLD_SECRET], clock=clock)
 
 
@@ -189,7 +180,7 @@ def test_a_timestamp_that_is_no_whole_number_is_refused_though_signed(
 
 @pytest.mark.parametrize(("skew", "where"), [(31, "behind"), (-31, "ahead of"), (1e9, "behind")])
 def test_a_request_outside_of_the_window_is_refused(
-    standard: WebhookVerifier, clock: Clock, skew: float, where: str
+    standard: WebhookVerifier, clock: SettableClock, skew: float, where: str
 ) -> None:
     clock.now = NOW + skew
     with pytest.raises(TimestampError, match=where) as caught:
@@ -199,7 +190,7 @@ def test_a_request_outside_of_the_window_is_refused(
 
 @pytest.mark.parametrize("skew", [-30, 0, 30])
 def test_a_request_within_the_window_is_accepted(
-    standard: WebhookVerifier, clock: Clock, skew: float
+    standard: WebhookVerifier, clock: SettableClock, skew: float
 ) -> None:
     """By the header: the body's timestamp may be the event's own, which retries do not change."""
     clock.now = NOW + 3600 + skew
@@ -214,13 +205,13 @@ def test_the_very_same_request_is_refused_the_second_time(standard: WebhookVerif
             standard.verify(again, body)
 
 
-def test_a_retry_is_accepted_and_marked(standard: WebhookVerifier, clock: Clock) -> None:
+def test_a_retry_is_accepted_and_marked(standard: WebhookVerifier, clock: SettableClock) -> None:
     assert not standard.verify(*request(SECRET)).duplicate
     clock.now += 2
     assert standard.verify(*request(SECRET, sent=NOW + 2)).duplicate
 
 
-def test_a_refused_request_leaves_no_trace(standard: WebhookVerifier, clock: Clock) -> None:
+def test_a_refused_request_leaves_no_trace(standard: WebhookVerifier, clock: SettableClock) -> None:
     headers, body = request(SECRET)
     with pytest.raises(InvalidSignatureError):
         standard.verify(headers | {"webhook-signature": "v1,AAAA"}, body)
@@ -231,7 +222,7 @@ def test_a_refused_request_leaves_no_trace(standard: WebhookVerifier, clock: Clo
     assert not standard.verify(headers, body).duplicate
 
 
-def test_the_memory_is_bounded_and_says_what_it_forgot(clock: Clock) -> None:
+def test_the_memory_is_bounded_and_says_what_it_forgot(clock: SettableClock) -> None:
     """By the header's time: the body may be older."""
     verifier = WebhookVerifier(standard_webhooks=SECRET, memory=1, clock=clock)
     for event_id, forgotten in (("a", 0), ("b", 1)):
@@ -239,7 +230,7 @@ def test_the_memory_is_bounded_and_says_what_it_forgot(clock: Clock) -> None:
         assert verifier.forgotten == forgotten
 
 
-def test_a_replay_cannot_choose_among_the_signatures(clock: Clock) -> None:
+def test_a_replay_cannot_choose_among_the_signatures(clock: SettableClock) -> None:
     """A request with two of them is one request, in whatever part and order it comes again."""
     verifier = WebhookVerifier(standard_webhooks=[SECRET, OLD_SECRET], clock=clock)
     headers, body = request(SECRET, OLD_SECRET)
@@ -265,7 +256,7 @@ def test_a_body_of_another_shape_is_malformed(standard: WebhookVerifier) -> None
 
 
 def test_a_verifier_of_one_scheme_is_blind_for_the_other(
-    standard: WebhookVerifier, clock: Clock
+    standard: WebhookVerifier, clock: SettableClock
 ) -> None:
     headers, body = request(SECRET, key="another key")
     assert standard.verify(headers, body).key_indexes == {"standard": 0}
@@ -337,7 +328,7 @@ def test_a_replay_in_other_words_is_one_too(either: WebhookVerifier) -> None:
 
 @pytest.mark.parametrize("names", [RELAYBOX, STANDARD, ()])
 def test_neither_scheme_lengthens_the_life_of_a_request(
-    either: WebhookVerifier, clock: Clock, names: tuple[str, ...]
+    either: WebhookVerifier, clock: SettableClock, names: tuple[str, ...]
 ) -> None:
     headers, body = request(SECRET, key=KEY)
     clock.now = NOW + 31
@@ -355,7 +346,9 @@ def test_both_timestamps_must_be_within_the_window(
             either.verify(*request(SECRET, key=key, **changes))
 
 
-def test_a_retry_by_another_scheme_is_a_retry(either: WebhookVerifier, clock: Clock) -> None:
+def test_a_retry_by_another_scheme_is_a_retry(
+    either: WebhookVerifier, clock: SettableClock
+) -> None:
     """A sender may turn the standard on between two attempts."""
     assert not either.verify(*request(key=KEY)).duplicate
     clock.now += 1

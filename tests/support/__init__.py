@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from support.dispatching import (
     KEY,
+    METHODS,
     ONCE,
     ROOM,
     START,
@@ -20,6 +21,7 @@ from support.dispatching import (
     dispatcher,
     emit,
     emit_times,
+    header_fields,
     sent_at,
     webhook_to,
 )
@@ -27,6 +29,7 @@ from support.waiting import soon, turns, until
 
 __all__ = [
     "KEY",
+    "METHODS",
     "ONCE",
     "ROOM",
     "START",
@@ -40,6 +43,7 @@ __all__ = [
     "dispatcher",
     "emit",
     "emit_times",
+    "header_fields",
     "sent_at",
     "soon",
     "turns",

@@ -22,6 +22,7 @@ from relaybox_hooks import (
     Webhook,
 )
 from relaybox_hooks.events import RoomData
+from relaybox_hooks.observer import Notifier
 from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.testing import Fault, FaultReceiver, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
@@ -32,6 +33,9 @@ KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 ROOM: Final[RoomData] = {"roomId": "chat:one"}
 #: Where a VirtualClock begins.
 START: Final = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+
+#: The methods of observers that the notifier knows.
+METHODS: Final = Notifier.__slots__[1:]
 
 #: No retry: what fails is a dead letter.
 ONCE: Final = RetryPolicy(attempts=1)
@@ -183,6 +187,14 @@ async def advance_to_next(clock: VirtualClock) -> float:
 def sent_at(request: ReceivedRequest) -> str:
     """The timestamp in a request's body."""
     return str(request.json()["timestamp"])
+
+
+def header_fields(request: ReceivedRequest) -> dict[str, str]:
+    """The header fields with their names as they were written, none of them twice."""
+    lines = request.head.decode("latin-1").split("\r\n")[1:-1]
+    pairs = dict(line.split(": ", 1) for line in lines)
+    assert len(pairs) == len(lines), "a header was sent twice"
+    return pairs
 
 
 def assert_consistent(stats: Stats) -> None:

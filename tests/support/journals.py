@@ -6,6 +6,7 @@ import asyncio
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any, Final
 import apsw
 import pytest
 
-from relaybox_hooks.journal import JournalError, SQLiteJournal
+from relaybox_hooks import Session
+from relaybox_hooks.journal import Journal, JournalError, SQLiteJournal
 from relaybox_hooks.journal.protocol import StoredOutcome
 from relaybox_hooks.journal.sqlite.queries import Steps
 from relaybox_hooks.journal.sqlite.rows import Store
@@ -53,6 +55,18 @@ def integrity(path: Path) -> Any:
         return connection.pragma("integrity_check")
     finally:
         connection.close()
+
+
+async def bury(journal: Journal, *webhook_ids: str) -> list[str]:
+    """Append an event for each webhook and give up on it; returns the events' ids."""
+    for number, webhook_id in enumerate(webhook_ids):
+        event = Envelope.encode(
+            f"e-{number}", "room:join", {"roomId": "x"}, Session(), 10_000, time=time.time()
+        )
+        (seq,) = await journal.append(event, [(webhook_id, None)])
+        journal.bury(seq, "exhausted", attempts=5, outcome=BUSY, at=time.time())
+    await journal.flush()
+    return [f"e-{number}" for number in range(len(webhook_ids))]
 
 
 def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:

@@ -20,10 +20,7 @@ async def test_a_request_is_recorded_whole(post: Post) -> None:
     assert (request.fault, request.answered_status) == (Answer(), 200)
 
 
-PLAIN_SIZE = len(PLAIN)
-
-
-@pytest.mark.parametrize("size", range(PLAIN_SIZE))
+@pytest.mark.parametrize("size", range(len(PLAIN)))
 def test_a_part_of_a_request_is_none_yet(size: int) -> None:
     assert split_request(bytearray(PLAIN[:size])) is None
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import rfc8785
 from aiohttp import ClientSession
-from support import KEY
+from support import KEY, header_fields
 
 import relaybox_hooks
 from relaybox_hooks import Attempt, Hooks, Observer, RetryPolicy, Session, Webhook
 from relaybox_hooks.events import PresenceData
-from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest, Redirect, ResetAfterRead
+from relaybox_hooks.testing import Answer, FaultReceiver, Redirect, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 
 DATA: PresenceData = {
@@ -48,14 +48,6 @@ def signature(body: bytes, key: str = KEY) -> str:
     return hmac.new(key.encode(), to_sign, "sha256").hexdigest()
 
 
-def fields(request: ReceivedRequest) -> dict[str, str]:
-    """The header fields with their names as they were written."""
-    lines = request.head.decode("latin-1").split("\r\n")[1:-1]
-    pairs = dict(line.split(": ", 1) for line in lines)
-    assert len(pairs) == len(lines), "a header was sent twice"
-    return pairs
-
-
 async def test_a_request_is_exact_to_the_byte(receiver: FaultReceiver) -> None:
     clock = VirtualClock(1_729_602_908.9139)
     webhook = Webhook(
@@ -76,7 +68,7 @@ async def test_a_request_is_exact_to_the_byte(receiver: FaultReceiver) -> None:
     ).encode()
     assert request.body == body
     assert request.head.split(b"\r\n")[0] == b"POST /hook?a=1 HTTP/1.1"
-    assert fields(request) == {
+    assert header_fields(request) == {
         "Host": receiver.url.removeprefix("http://").rstrip("/"),
         "Content-Type": "application/json",
         "X-Relaybox-Webhook-Signature": signature(body),
@@ -87,7 +79,7 @@ async def test_a_request_is_exact_to_the_byte(receiver: FaultReceiver) -> None:
         "Content-Length": str(len(body)),
         # aiohttp's own
         "Accept": "*/*",
-        "Accept-Encoding": fields(request)["Accept-Encoding"],
+        "Accept-Encoding": header_fields(request)["Accept-Encoding"],
     }
 
 
