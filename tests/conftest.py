@@ -1,4 +1,7 @@
-"""What every test is held to: it leaves no task, no socket and no open session behind."""
+"""What every test is held to: it leaves no task, no socket and no open session behind.
+
+And what many begin with: a clock, an endpoint, an observer, a journal.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,16 @@ import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import Mood, Opened, Watch, dispatcher
+
+from relaybox_hooks import Hooks, Webhook
+from relaybox_hooks.journal import SQLiteJournal
+from relaybox_hooks.testing import Answer, FaultReceiver, VirtualClock
 
 _FDS = Path("/proc/self/fd")
 
@@ -58,3 +68,43 @@ async def no_task_left() -> AsyncIterator[None]:
         task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()
     ]
     assert not left, f"the test left tasks: {left}"
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+def mood() -> Mood:
+    """What the receiver answers: 200, until a test has it otherwise."""
+    return Mood(Answer())
+
+
+@pytest.fixture
+def unavailable(mood: Mood) -> None:
+    """The receiver answers 503 to begin with."""
+    mood.fault = Answer(503)
+
+
+@pytest.fixture
+async def receiver(mood: Mood) -> AsyncIterator[FaultReceiver]:
+    """A webhook endpoint in the test's own process."""
+    async with FaultReceiver(mood) as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: VirtualClock) -> Opened:
+    """Hooks on the same file each time, closed at once in the end."""
+
+    def opened(*webhooks: Webhook, **options: Any) -> AbstractAsyncContextManager[Hooks[Any]]:
+        journal = SQLiteJournal(tmp_path / "hooks.db")
+        return dispatcher(*webhooks, clock=clock, journal=journal, **options)
+
+    return opened

@@ -144,7 +144,7 @@ def test_memory_finds_no_task_of_an_idle_webhook(memory: Any) -> None:
         assert each["tasks_delivered"] == 0
     traced = memory["figures"]["idle_traced"]
     assert 0 < traced["registered"] < traced["delivered"]
-    assert "relaybox_hooks/dispatch/remote.py" in traced["files"]
+    assert "relaybox_hooks/lanes/webhook_lane.py" in traced["files"]
     assert memory["figures"]["idle"]["files"] == {}
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import pty
-import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final
 
 import pytest
+from support import KEY
+from support.programs import Call, Ended, Listen, Listening, Program, Run, Start, Terminal
 
 from relaybox_hooks.cli import main
 
 PROGRAM: Final = Path(sys.executable).with_name("relaybox-hooks")
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 
 #: What would let a test's outcome depend on who runs it.
 _NOT_OURS: Final = (
@@ -36,60 +35,12 @@ def _environment() -> dict[str, str]:
     return {**ours, "PYTHONWARNINGS": "default::ResourceWarning"}
 
 
-class Ended(NamedTuple):
-    """What a program came to."""
-
-    code: int
-    output: str
-    errors: str
-
-
-class Running:
-    """A program that runs, read line by line."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        self._process = process
-        self._lines = process.stdout
-
-    async def line(self) -> str:
-        """The next line of its output."""
-        async with asyncio.timeout(20):
-            line = await self._lines.readline()
-        assert line, f"the program ended: {await self.ends()}"
-        return line.decode().rstrip("\n")
-
-    async def record(self) -> dict[str, Any]:
-        """The next line, which is a JSON object."""
-        record: dict[str, Any] = json.loads(await self.line())
-        return record
-
-    async def ends(self, number: signal.Signals | None = None, *, given: str = "") -> Ended:
-        """How it ends; after a signal, if one is given. Fails if it does not end in time."""
-        if number is not None:
-            self._process.send_signal(number)
-        async with asyncio.timeout(20):
-            output, errors = await self._process.communicate(given.encode())
-        assert self._process.returncode is not None
-        return Ended(self._process.returncode, output.decode(), errors.decode())
-
-    async def give_up(self) -> None:
-        """End it, if it still runs."""
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.communicate()
-
-
-Start: TypeAlias = Callable[..., Coroutine[Any, Any, Running]]
-Run: TypeAlias = Callable[..., Coroutine[Any, Any, Ended]]
-
-
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Starts the program in a directory of its own, with these additions to its environment."""
-    started: list[Running] = []
+    started: list[Program] = []
 
-    async def start(*arguments: str, **environment: str) -> Running:
+    async def start(*arguments: str, **environment: str) -> Program:
         process = await asyncio.create_subprocess_exec(
             str(PROGRAM),
             *arguments,
@@ -99,7 +50,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             cwd=tmp_path,
             env={**_environment(), **environment},
         )
-        started.append(Running(process))
+        started.append(Program(process))
         return started[-1]
 
     yield start
@@ -131,9 +82,6 @@ def _read_all(terminal: int) -> str:
         written += data
 
 
-Terminal: TypeAlias = Callable[..., Coroutine[Any, Any, str]]
-
-
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     """Runs the program to its end on a terminal, without input; returns what it wrote there."""
@@ -161,9 +109,6 @@ def terminal(tmp_path: Path) -> Terminal:
     return terminal
 
 
-Call: TypeAlias = Callable[..., Ended]
-
-
 @pytest.fixture
 def call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -182,17 +127,6 @@ def call(
         return Ended(code, *capsys.readouterr())
 
     return call
-
-
-class Listening:
-    """A running ``relaybox-hooks listen --json``."""
-
-    def __init__(self, program: Running, url: str) -> None:
-        self.program = program
-        self.url = url
-
-
-Listen: TypeAlias = Callable[..., Coroutine[Any, Any, Listening]]
 
 
 @pytest.fixture

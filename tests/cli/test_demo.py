@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from support.programs import Run
 
 from relaybox_hooks import EVENTS
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Run
 
 
 async def test_everything_comes_as_it_should(run: Run) -> None:

@@ -8,11 +8,11 @@ import hmac
 import json
 
 import pytest
+from support import KEY
 
 from relaybox_hooks.cli.diagnosis import diagnose
 from relaybox_hooks.wire.signing import SigningKey
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 CANONICAL = b'{"a":1,"b":"x"}'
 BODY = b'{"b": "x", "a": 1}'
 STRING = json.dumps(CANONICAL.decode()).encode()

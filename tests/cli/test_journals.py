@@ -6,16 +6,13 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import Call, Run
 
 from relaybox_hooks import Session
 from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
 from relaybox_hooks.wire.envelope import Envelope
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
 
 
 async def fill(path: Path) -> None:

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.journals import bury
 
-from relaybox_hooks import EgressPolicy, Hooks, Session, Timeouts, Webhook
+from relaybox_hooks import EgressPolicy, Hooks, Timeouts, Webhook
 from relaybox_hooks.cli.resend import send_again
 from relaybox_hooks.config import Configuration
-from relaybox_hooks.journal import Journal, SQLiteJournal, StoredDelivery, StoredOutcome
+from relaybox_hooks.journal import SQLiteJournal, StoredDelivery
 from relaybox_hooks.outcome import Outcome
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.memory_journal import MemoryJournal
-from relaybox_hooks.wire.envelope import Envelope
-
-
-async def bury(journal: Journal, *event_ids: str) -> None:
-    """Give up on deliveries of these events to ``crm``."""
-    for event_id in event_ids:
-        envelope = Envelope.encode(event_id, "room:join", None, Session(), 10_000, time=time.time())
-        (seq,) = await journal.append(envelope, [("crm", None)])
-        failed = StoredOutcome(503, None, "")
-        journal.bury(seq, "exhausted", attempts=5, outcome=failed, at=time.time())
 
 
 @pytest.fixture
@@ -33,7 +23,7 @@ async def journal() -> AsyncIterator[MemoryJournal]:
     """Two dead letters for ``crm``."""
     made = MemoryJournal()
     await made.open()
-    await bury(made, "e-1", "e-2")
+    await bury(made, "crm", "crm")
     yield made
     await made.aclose()
 
@@ -73,11 +63,11 @@ async def test_a_rate_keeps_the_next_letter_waiting(journal: MemoryJournal) -> N
                 rate=1 / 3600,
             )
         )
-        assert await told.get() == "e-1"
+        assert await told.get() == "e-0"
         sending.cancel()
         await asyncio.wait([sending])
-        assert [request.event_id for request in receiver.requests] == ["e-1"]
-    assert [letter.envelope.id for letter in await journal.dead_letters()] == ["e-2"]
+        assert [request.event_id for request in receiver.requests] == ["e-0"]
+    assert [letter.envelope.id for letter in await journal.dead_letters()] == ["e-1"]
 
 
 async def test_a_410_is_remembered_by_the_journal(tmp_path: Path) -> None:
@@ -86,7 +76,7 @@ async def test_a_410_is_remembered_by_the_journal(tmp_path: Path) -> None:
     async with FaultReceiver([Answer(410)]) as receiver:
         said = Configuration({}, crm(receiver.url))
         async with SQLiteJournal(path) as journal:
-            await bury(journal, "e-1", "e-2")
+            await bury(journal, "crm", "crm")
             letters = await journal.dead_letters()
             for report in ((0, 1, 1), (0, 0, 2)):
                 assert await send_again(journal, said, letters, _ignore, rate=1000) == report

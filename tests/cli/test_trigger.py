@@ -7,18 +7,14 @@ import json
 import socket
 from pathlib import Path
 from signal import SIGINT
-from typing import TYPE_CHECKING
 
 import pytest
+from support import KEY
+from support.programs import Call, Listen, Run, Start
 
 from relaybox_hooks import WebhookVerifier
 from relaybox_hooks.cli.samples import DATA, session_for
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, Redirect, ResetAfterRead
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Listen, Run, Start
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 async def test_listen_verifies_what_trigger_sends(listen: Listen, run: Run) -> None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from support import KEY
+from support.programs import Call, Run
 
 from relaybox_hooks import Session
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 @pytest.fixture

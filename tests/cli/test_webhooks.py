@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from support.programs import Call, Run
 
 from relaybox_hooks import Hooks, RetryPolicy
-
-if TYPE_CHECKING:
-    from tests.cli.conftest import Call, Run
 
 CREATE = ("webhook", "create", "crm", "--url", "https://crm.example/webhook?token=t")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from crash_parent import SEED, Scene, scene
+from crash.parent import SEED, Scene, scene
 
 #: Emits that a child makes; up to 8 of them share a transaction.
 EMITS: Final = 60

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
-from crash_child import EVENT
-from crash_parent import SEED, scene
+from crash.child import EVENT
+from crash.parent import SEED, scene
 
 from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.testing import Answer

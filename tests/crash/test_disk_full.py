@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crash_child import EVENT, registered
-from crash_parent import integrity
+from crash.child import EVENT, registered
+from support.journals import file_size_limit, integrity
 
 from relaybox_hooks import Event, Hooks
 from relaybox_hooks.journal import JournalDiskFullError, SQLiteJournal
@@ -21,17 +19,6 @@ from relaybox_hooks.testing import Answer, FaultReceiver, Hang, Hold
 def hooks_on(journal: SQLiteJournal, receiver: FaultReceiver) -> Hooks[Any]:
     webhooks = registered({"a": {"url": receiver.url}})
     return Hooks(webhooks, custom_events=[EVENT], journal=journal, logging=False)
-
-
-@contextmanager
-def no_room_at_all() -> Iterator[None]:
-    """Not one byte can be written to any file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def emit_until_refused(hooks: Hooks[Any], accepted: list[str]) -> None:
@@ -110,7 +97,7 @@ async def test_what_was_delivered_is_written_down_once_there_is_room(tmp_path: P
         async with hooks_on(journal, receiver) as hooks:
             for number in range(40):
                 await hooks.emit(EVENT, number)
-            with no_room_at_all():
+            with file_size_limit(1):
                 answer = Answer(204)
                 receiver.release()
                 await hooks.join()

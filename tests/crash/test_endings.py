@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from crash_child import EVENT, registered
-from crash_parent import integrity
+from crash.child import EVENT, registered
+from support.journals import integrity
 
 from relaybox_hooks import Hooks
 from relaybox_hooks.journal import SQLiteJournal

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from crash_parent import SEED, Scene, scene
+from crash.parent import SEED, Scene, scene
 
 from relaybox_hooks.testing import (
     Answer,

@@ -14,8 +14,8 @@ from typing import Any
 
 import apsw
 import pytest
-from crash_child import EVENT, registered
-from crash_parent import scene
+from crash.child import EVENT, registered
+from crash.parent import scene
 
 from relaybox_hooks import Hooks, HooksClosedError, Session
 from relaybox_hooks.journal import (

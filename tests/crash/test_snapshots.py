@@ -13,7 +13,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from crash_parent import SEED, Child, Emitted, integrity, scene
+from crash.parent import SEED, Child, Emitted, scene
+from support.journals import integrity
 
 from relaybox_hooks.journal import SQLiteJournal
 

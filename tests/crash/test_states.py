@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from crash_child import EVENT, Attempts, registered
-from crash_parent import Scene, scene
+from crash.child import EVENT, Attempts, registered
+from crash.parent import Scene, scene
 
 from relaybox_hooks import BreakerPolicy, Hooks, RetryPolicy
 from relaybox_hooks.journal import SQLiteJournal

@@ -8,13 +8,12 @@ import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
+from support.examples import Endpoint, Run
+from support.programs import Program
 
 
 @pytest.fixture

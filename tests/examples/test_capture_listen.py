@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tests.examples.conftest import Run
+from support.examples import Run
 
 COMMITTED = Path(__file__).parents[2] / "examples" / "listen.svg"
 

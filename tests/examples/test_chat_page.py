@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import pytest
+from support.examples import Chat, Receiver
 
 if find_spec("selenium"):
     from selenium.common.exceptions import StaleElementReferenceException
@@ -22,9 +23,6 @@ if find_spec("selenium"):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.remote.webelement import WebElement
     from selenium.webdriver.support.ui import Select, WebDriverWait
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Chat, Receiver
 
 #: Where Debian puts them, should they not be on the PATH.
 _BROWSER: Final = shutil.which("chromium") or "/usr/bin/chromium"

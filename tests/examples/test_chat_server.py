@@ -6,15 +6,13 @@ import asyncio
 import re
 import signal
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
 from aiohttp import WSMsgType
+from support.examples import Chat, OpenChat, Receiver, Record, Run
 
 from relaybox_hooks import EVENTS
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Chat, OpenChat, Receiver, Record, Run
 
 _ROW = re.compile(r"^(\S+) +(\d+) +(\d+) +(\d+)$", re.MULTILINE)
 _SESSION = {

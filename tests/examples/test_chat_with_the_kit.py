@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from chat.app import make_app, make_hooks, serving
 from chat.people import Person
+from support import KEY
 
 from relaybox_hooks import Event, Hooks, Webhook, WebhookVerifier
 from relaybox_hooks.testing import FaultReceiver, Recording
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 pytest_plugins = ["relaybox_hooks.testing.plugin"]
 

@@ -6,13 +6,11 @@ import json
 import signal
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pytest
+from support.examples import Endpoint, Run
 from websockets.asyncio.client import connect
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Run
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 UVICORN: Final = Path(sysconfig.get_path("scripts")) / "uvicorn"

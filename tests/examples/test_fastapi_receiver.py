@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import signal
-import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import ClientSession
+from support.examples import Run
+from support.programs import Program
+from support.signing import signed
 
-from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook
-from relaybox_hooks.wire.envelope import Envelope, format_timestamp
-from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Program, Run
+from relaybox_hooks import Hooks, RetryPolicy, Webhook
 
 #: Goes before the one that is in the environment.
 KEY: Final = "a key on the command line"
@@ -23,13 +20,6 @@ async def start(run: Run, *arguments: str) -> tuple[Program, str]:
     """A running receiver and its URL."""
     program = await run("fastapi_receiver.py", "--port", "0", "--key", KEY, *arguments)
     return program, (await program.line()).removeprefix("receiving at ")
-
-
-def signed(event_id: str = "e-1", key: str = KEY, age: float = 0) -> tuple[dict[str, str], bytes]:
-    """A request as it was signed ``age`` seconds ago."""
-    envelope = Envelope.encode(event_id, "room:join", None, Session(), 10_000, time=0)
-    body = envelope.at(format_timestamp(time.time() - age))
-    return {SIGNATURE_HEADER: SigningKey(key).sign(body), WEBHOOK_ID_HEADER: "hook"}, body
 
 
 async def post(http: ClientSession, url: str, headers: dict[str, str], body: bytes) -> Any:
@@ -58,12 +48,12 @@ async def test_events_of_hooks_are_counted_once(run: Run) -> None:
 
 async def test_untrusted_requests_are_refused_and_said_why(run: Run) -> None:
     program, url = await start(run)
-    headers, body = signed()
+    headers, body = signed(key=KEY)
     async with ClientSession() as http:
         assert await post(http, url, headers, body) == 204
         assert await post(http, url, headers, body) == "ReplayedRequestError"
         assert await post(http, url, *signed("e-2", key="forged")) == "InvalidSignatureError"
-        assert await post(http, url, *signed("e-3", age=60)) == "TimestampError"
+        assert await post(http, url, *signed("e-3", key=KEY, age=60)) == "TimestampError"
         assert await post(http, url, {}, body) == "MissingHeaderError"
         assert await post(http, url, headers, b"{") == "MalformedBodyError"
         assert await counts(http, url) == {"room:join": 1}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Run
+from support.examples import Run
 
 
 async def scrape(http: ClientSession, url: str) -> dict[str, float]:

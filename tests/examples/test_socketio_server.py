@@ -8,14 +8,13 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import socketio  # type: ignore[import-untyped]
 from aiohttp import ClientSession
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
+from support.examples import Endpoint, Run
+from support.programs import Program
 
 MOOD = {"mood": "☕"}
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
 
 import pytest
 from aiohttp import ClientSession
+from support import KEY
+from support.examples import Run
+from support.programs import Program
+from support.signing import signed
 
 from relaybox_hooks import Session, User
-from relaybox_hooks.wire.envelope import Envelope, format_timestamp
-from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Program, Run
-
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 class Sender:
@@ -33,19 +28,18 @@ class Sender:
             error = "" if response.status == 204 else (await response.json())["error"]
         return response.status, error, await self._program.line()
 
-    async def send(self, event: Envelope, key: str = KEY, age: float = 0) -> tuple[int, str, str]:
-        return await self.post(*signed(event, key, age))
+    async def send(
+        self, username: str = "ada", key: str = KEY, age: float = 0
+    ) -> tuple[int, str, str]:
+        """Post an event of this user, signed ``age`` seconds ago."""
+        headers, body = joined(username, key, age)
+        return await self.post(body, headers)
 
 
-def signed(event: Envelope, key: str = KEY, age: float = 0) -> tuple[bytes, dict[str, str]]:
-    """A request for ``event`` as it was signed ``age`` seconds ago."""
-    body = event.at(format_timestamp(time.time() - age))
-    return body, {SIGNATURE_HEADER: SigningKey(key).sign(body), WEBHOOK_ID_HEADER: "hook"}
-
-
-def event(username: str = "ada") -> Envelope:
+def joined(username: str = "ada", key: str = KEY, age: float = 0) -> tuple[dict[str, str], bytes]:
+    """The request that tells of a user who joined the lobby."""
     session = Session(user=User(username=username))
-    return Envelope.encode("e-1", "room:join", {"roomId": "lobby"}, session, 10_000, time=0)
+    return signed(data={"roomId": "lobby"}, session=session, key=key, age=age)
 
 
 @pytest.fixture
@@ -57,22 +51,22 @@ async def sender(run: Run) -> AsyncIterator[Sender]:
 
 
 async def test_verified_request_is_one_readable_line(sender: Sender) -> None:
-    status, _, line = await sender.send(event())
+    status, _, line = await sender.send()
     assert status == 204
     assert line.split() == ["verified", "room:join", "ada", '{"roomId":', '"lobby"}']
 
 
 async def test_retry_is_accepted_and_marked(sender: Sender) -> None:
-    await sender.send(event(), age=2)
-    status, _, line = await sender.send(event(), age=1)
+    await sender.send(age=2)
+    status, _, line = await sender.send(age=1)
     assert status == 204
     assert line.startswith("verified  room:join (duplicate)")
 
 
 async def test_untrusted_requests_are_refused_with_the_reason(sender: Sender) -> None:
-    forged = await sender.send(event(), key="another key")
-    stale = await sender.send(event(), age=60)
-    body, headers = signed(event())
+    forged = await sender.send(key="another key")
+    stale = await sender.send(age=60)
+    headers, body = joined()
     anonymous = await sender.post(body, {})
     malformed = await sender.post(b"{", headers)
     await sender.post(body, headers)
@@ -89,7 +83,7 @@ async def test_untrusted_requests_are_refused_with_the_reason(sender: Sender) ->
 
 
 async def test_line_cannot_move_the_terminals_cursor(sender: Sender) -> None:
-    _, _, line = await sender.send(event("\x1b[2Jada\x9b2J\n"))
+    _, _, line = await sender.send("\x1b[2Jada\x9b2J\n")
     assert line.isprintable()
     assert "�[2Jada�2J�" in line
 
@@ -99,7 +93,7 @@ async def test_first_requests_fail_where_that_is_asked_for(run: Run) -> None:
     url = (await program.line()).removeprefix("receiving at ")
     async with ClientSession() as http:
         sender = Sender(http, url, program)
-        status, _, line = await sender.send(event(), age=1)
+        status, _, line = await sender.send(age=1)
         assert (status, line[:14]) == (503, "deferred  503 ")
-        status, _, line = await sender.send(event())
+        status, _, line = await sender.send()
         assert (status, line[:20]) == (204, "verified  room:join ")

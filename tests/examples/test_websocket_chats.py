@@ -6,14 +6,13 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
+from support.examples import Endpoint, Run
+from support.programs import Program
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-if TYPE_CHECKING:
-    from tests.examples.conftest import Endpoint, Program, Run
 
 JOINS: Final = ["room:join", "presence:join"]
 LEAVES: Final = ["presence:leave", "room:leave"]

@@ -10,33 +10,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import aiohttp
 import pytest
+from support import KEY
+from support.node import NodeReceiver
 
 HERE = Path(__file__).parent
-
-SIGNING_KEY = "21d45d1d4dff46f13cd4478ba08395d9"
-
-
-@dataclass(frozen=True)
-class NodeReceiver:
-    """A running ``receiver.mjs``: verifies what is posted to ``url`` under ``signing_key``."""
-
-    url: str
-    signing_key: str
-
-    async def report(self) -> dict[str, Any]:
-        """``{"accepted": int, "rejected": int, "requests": [...]}``, one entry for each POST."""
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"{self.url}/report") as response,
-        ):
-            report: dict[str, Any] = await response.json()
-            return report
 
 
 def _missing(reason: str) -> NoReturn:
@@ -60,12 +41,12 @@ def node() -> str:
 def node_receiver(node: str) -> Iterator[NodeReceiver]:
     """A webhook endpoint in a Node process of its own."""
     with subprocess.Popen(  # noqa: S603
-        [node, str(HERE / "receiver.mjs"), SIGNING_KEY], stdout=subprocess.PIPE, text=True
+        [node, str(HERE / "receiver.mjs"), KEY], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         try:
             port = process.stdout.readline().strip()
             assert port, "receiver.mjs ended before it listened"
-            yield NodeReceiver(f"http://127.0.0.1:{port}", SIGNING_KEY)
+            yield NodeReceiver(f"http://127.0.0.1:{port}", KEY)
         finally:
             process.terminate()

@@ -9,18 +9,16 @@ import struct
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import aiohttp
+from support.node import NodeReceiver
 
 from relaybox_hooks import Hooks, Webhook, __version__
 from relaybox_hooks.receive import verify_webhook_signature
 from relaybox_hooks.session import Session
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-
-if TYPE_CHECKING:
-    from tests.interop.conftest import NodeReceiver
 
 COUNT: Final = 500
 SIGN: Final = Path(__file__).with_name("sign.mjs")

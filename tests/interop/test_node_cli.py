@@ -7,14 +7,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import aiohttp
+from support.node import NodeReceiver
 
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER
-
-if TYPE_CHECKING:
-    from tests.interop.conftest import NodeReceiver
 
 COUNT: Final = 50
 SIGN: Final = Path(__file__).with_name("sign.mjs")

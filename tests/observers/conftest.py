@@ -1,13 +1,12 @@
-"""A receiver, and traces that are seen to their end."""
+"""Metrics to scrape, and traces that are seen to their end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
-from support_traces import Traces
-
-from relaybox_hooks.testing import FaultReceiver
+from support.scrapes import Scrapes
+from support.traces import Traces
 
 
 @pytest.fixture
@@ -18,6 +17,5 @@ def traces() -> Iterator[Traces]:
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[FaultReceiver]:
-    async with FaultReceiver() as receiver:
-        yield receiver
+def scrapes() -> Scrapes:
+    return Scrapes()

@@ -12,7 +12,8 @@ from opentelemetry.propagate import extract
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
-from support_traces import AT_ONCE, KEY, Traces, emit, is_child
+from support import KEY, emit_times
+from support.traces import AT_ONCE, Traces, is_child
 
 from relaybox_hooks import Event, Hooks, Webhook, WebhookVerifier
 from relaybox_hooks.observers.opentelemetry import OpenTelemetryObserver
@@ -57,7 +58,7 @@ async def test_the_receivers_span_is_a_child_of_its_attempt(traces: Traces) -> N
         webhook = Webhook(url, ["*"], KEY, id="crm", retry=AT_ONCE)
         async with Hooks([webhook], observers=[traces.observer()]) as hooks:
             with traces.tracer.start_as_current_span("socket message"):
-                await emit(hooks)
+                await emit_times(hooks)
             await hooks.join()
     emitted = traces.one("emit room:join")
     assert is_child(emitted, traces.one("socket message"))
@@ -116,7 +117,7 @@ async def test_failed_and_retried_attempts_say_so(traces: Traces) -> None:
     async with FaultReceiver([Answer(503), ResetAfterRead(), Answer(302)]) as receiver:
         webhook = Webhook(receiver.url, ["*"], KEY, retry=AT_ONCE)
         async with Hooks([webhook], observers=[traces.observer()], logging=False) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
         sent = [request.headers["traceparent"] for request in receiver.requests]
     attempts = traces.spans("POST")
@@ -141,7 +142,7 @@ async def test_attempts_side_by_side_are_told_apart(traces: Traces) -> None:
         receiver.hold()
         webhook = Webhook(receiver.url, ["*"], KEY, order_by="none")
         async with Hooks([webhook], observers=[traces.observer()]) as hooks:
-            await emit(hooks, 3)
+            await emit_times(hooks, 3)
             await receiver.wait_for(3)
             receiver.release()
             await hooks.join()
@@ -159,7 +160,7 @@ async def test_an_attempt_that_closing_cuts_short_ends_its_span(
     receiver.hold()
     webhook = Webhook(receiver.url, ["*"], KEY)
     async with Hooks([webhook], observers=[traces.observer()], logging=False) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await receiver.wait_for(1)
         await hooks.aclose(timeout=0)
     assert (traces.one("POST").attributes or {})["error.type"] == "CancelledError"
@@ -178,7 +179,7 @@ async def test_what_the_host_traces_inside_of_an_attempt_is_its_child(
 
     webhook = Webhook(receiver.url, ["*"], KEY)
     async with Hooks([webhook], observers=[observer, Inner()]) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
     attempt = traces.one("POST")
     assert attempt.context is not None
@@ -209,7 +210,7 @@ async def test_baggage_stays_at_home(traces: Traces, receiver: FaultReceiver) ->
     try:
         webhook = Webhook(receiver.url, ["*"], KEY)
         async with Hooks([webhook], observers=[traces.observer()]) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
     finally:
         context.detach(token)
@@ -222,7 +223,7 @@ async def test_what_is_not_sampled_is_propagated_as_that(receiver: FaultReceiver
     traces = Traces(sampler=ALWAYS_OFF)
     webhook = Webhook(receiver.url, ["*"], KEY)
     async with Hooks([webhook], observers=[traces.observer()]) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
     assert traces.spans() == []
     flags = receiver.requests[0].headers["traceparent"].rpartition("-")[2]
@@ -233,7 +234,7 @@ async def test_without_an_sdk_nothing_is_sent(receiver: FaultReceiver) -> None:
     """The API alone makes spans without an identity."""
     webhook = Webhook(receiver.url, ["*"], KEY)
     async with Hooks([webhook], observers=[OpenTelemetryObserver()]) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
         assert hooks.stats().delivered == 1
     assert "traceparent" not in receiver.requests[0].headers
@@ -256,7 +257,7 @@ async def test_a_subscriber_runs_in_a_span_of_its_own(traces: Traces) -> None:
             with traces.tracer.start_as_current_span("blocking"):
                 pass
 
-        await emit(hooks, 2)
+        await emit_times(hooks, 2)
         await hooks.join()
     assert len(traces.spans()) == 12
     for first in traces.spans("emit room:join"):
@@ -277,7 +278,7 @@ async def test_a_failing_subscriber_fails_its_span(traces: Traces) -> None:
         def fail(event: Event[Any]) -> None:
             raise LookupError("no such room")
 
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
     span = traces.one("process room:join")
     assert span.status.status_code is StatusCode.ERROR

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from support_traces import AT_ONCE, KEY, Traces, emit, is_child, until
+from support import KEY, emit_times, until
+from support.traces import AT_ONCE, Traces, is_child
 
 from relaybox_hooks import ConfigError, Hooks, RetryPolicy, Webhook
 from relaybox_hooks.observers.opentelemetry import OpenTelemetryObserver
@@ -41,7 +42,7 @@ async def test_an_event_is_forgotten_when_all_its_targets_have_settled_it(traces
         async with Hooks(webhooks, observers=[observer], logging=False) as hooks:
             hooks.add_subscriber("*", lambda event: 1 / 0, name="failing")
             hooks.add_subscriber("*", print, name="small", queue_size=1, overflow="drop_newest")
-            await emit(hooks, 4)
+            await emit_times(hooks, 4)
             assert len(observer._emissions) == 4
             hooks.remove_webhook("removed")
             await hooks.join()
@@ -60,7 +61,7 @@ async def test_an_event_is_remembered_while_one_target_has_not_settled_it(traces
         async with Hooks(
             webhooks, clock=clock, close_timeout=0, observers=[observer], logging=False
         ) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             await until(lambda: len(traces.spans("POST")) == 2)
             assert await hooks.replay() == (1, 0, 0)
             assert len(observer._emissions) == 1
@@ -83,7 +84,7 @@ async def test_an_event_that_one_lane_dropped_is_remembered_for_the_others(
         Webhook(receiver.url_for("/well"), ["*"], KEY, id="well"),
     ]
     async with Hooks(webhooks, observers=[observer], logging=False) as hooks:
-        await emit(hooks, 2)
+        await emit_times(hooks, 2)
         assert len(observer._emissions) == 2
         receiver.release()
         await hooks.join()
@@ -95,7 +96,7 @@ async def test_an_attempt_whose_emit_is_unknown_begins_a_trace(traces: Traces) -
     async with FaultReceiver([Answer(404), Answer()]) as receiver:
         webhook = Webhook(receiver.url, ["*"], KEY)
         async with Hooks([webhook], observers=[traces.observer()], logging=False) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
             with traces.tracer.start_as_current_span("admin"):
                 await hooks.replay()
@@ -112,7 +113,7 @@ async def test_the_oldest_are_forgotten_past_the_limit(traces: Traces) -> None:
         receiver.hold()
         webhook = Webhook(receiver.url, ["*"], KEY, concurrency=1)
         async with Hooks([webhook], observers=[observer]) as hooks:
-            await emit(hooks, 4)
+            await emit_times(hooks, 4)
             assert len(observer._emissions) == 2
             receiver.release()
             await hooks.join()
@@ -133,8 +134,8 @@ async def test_closing_forgets_all(traces: Traces, receiver: FaultReceiver) -> N
     receiver.hold()
     webhook = Webhook(receiver.url, ["*"], KEY, queue_size=1)
     async with Hooks([webhook], observers=[observer], logging=False) as hooks:
-        await emit(hooks)
-        waiting = asyncio.create_task(emit(hooks))
+        await emit_times(hooks)
+        waiting = asyncio.create_task(emit_times(hooks))
         await until(lambda: len(observer._emissions) == 2)
         await hooks.aclose(timeout=0)
         await waiting

@@ -3,68 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from support import KEY, emit_times, until
+from support.scrapes import Scrapes
 
 from relaybox_hooks import BreakerPolicy, ConfigError, Event, Hooks, RetryPolicy, Webhook
 from relaybox_hooks.observers.prometheus import PrometheusMetrics
 from relaybox_hooks.testing import Answer, FaultReceiver, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 STEADY = RetryPolicy(initial=1, jitter=0, attempts=3)
-
-
-class Scrapes:
-    """A registry with the metrics, and what scrapes of it show."""
-
-    def __init__(self, **options: Any) -> None:
-        self.registry = CollectorRegistry()
-        self.metrics = PrometheusMetrics(registry=self.registry, **options)
-
-    def text(self) -> str:
-        return generate_latest(self.registry).decode()
-
-    def samples(self) -> dict[tuple[str, ...], float]:
-        """By the name after ``relaybox_hooks_``, and the labels' values in the labels' order."""
-        found: dict[tuple[str, ...], float] = {}
-        for family in text_string_to_metric_families(self.text()):
-            for sample in family.samples:
-                labels = [value for _, value in sorted(sample.labels.items())]
-                key = (sample.name.removeprefix("relaybox_hooks_"), *labels)
-                assert key not in found
-                found[key] = sample.value
-        return found
-
-    def of(self, name: str, *labels: str) -> dict[tuple[str, ...], float]:
-        """Samples of this name, by those of their labels' values that are not in ``labels``."""
-        return {
-            tuple(label for label in key if label not in labels): value
-            for (sample, *key), value in self.samples().items()
-            if sample == name and set(labels) <= set(key)
-        }
-
-
-@pytest.fixture
-def scrapes() -> Scrapes:
-    return Scrapes()
-
-
-async def emit(hooks: Hooks[Any], times: int = 1) -> None:
-    for _ in range(times):
-        await hooks.emit("room:join", {"roomId": "r"}, {"connectionId": "c"})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until ``condition()`` holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 # What is counted
@@ -79,12 +29,12 @@ async def test_attempts_are_counted_and_timed_by_webhook(scrapes: Scrapes) -> No
         async with Hooks(
             [webhook, other], clock=clock, close_timeout=0, observers=[scrapes.metrics.observer()]
         ) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             for wait in (1, 2):
                 await until(lambda: clock.next_timer and not in_flight(hooks, "crm"))
                 await clock.advance(wait)
             await hooks.join()
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
             assert scrapes.of("events_total", "default") == {("room:join",): 2}
             assert scrapes.of("webhook_attempts_total", "crm", "default") == {
@@ -120,10 +70,10 @@ async def test_queues_and_breakers_are_read_when_scraped(scrapes: Scrapes) -> No
             closed = {("closed", "crm"): 1, ("open", "crm"): 0, ("half-open", "crm"): 0}
             assert scrapes.of("webhook_breaker", "default") == closed
             assert scrapes.of("webhook_enabled", "default") == {("crm",): 1, ("off",): 0}
-            await emit(hooks)
+            await emit_times(hooks)
             await until(lambda: hooks.stats().targets["crm"].breaker == "open")
             await clock.advance(0.25)
-            await emit(hooks, 2)
+            await emit_times(hooks, 2)
             await clock.advance(0.25)
             assert scrapes.of("webhook_pending", "default") == {("crm",): 3, ("off",): 0}
             assert scrapes.of("webhook_in_flight", "default") == {("crm",): 0, ("off",): 0}
@@ -149,7 +99,7 @@ async def test_subscribers_are_counted_by_name(scrapes: Scrapes) -> None:
         def fail(event: Event[Any]) -> None:
             raise ValueError("on purpose")
 
-        await emit(hooks, 3)
+        await emit_times(hooks, 3)
         await until(lambda: hooks.stats().targets["failing"].failed == 3)
         assert scrapes.of("subscriber_pending", "default") == {("slow",): 2, ("failing",): 0}
         assert scrapes.of("subscriber_in_flight", "slow", "default") == {(): 1}
@@ -163,22 +113,6 @@ async def test_subscribers_are_counted_by_name(scrapes: Scrapes) -> None:
         assert scrapes.of("subscriber_dropped_total", "default") == {("slow",): 1, ("failing",): 0}
 
 
-async def test_a_replay_lowers_no_counter_and_is_no_latency(scrapes: Scrapes) -> None:
-    """The statistics have one failure less then; Prometheus would take that for a restart."""
-    async with FaultReceiver([Answer(404), Answer()]) as receiver:
-        webhook = Webhook(receiver.url, ["*"], KEY, id="crm")
-        async with Hooks([webhook], observers=[scrapes.metrics.observer()]) as hooks:
-            await emit(hooks)
-            await hooks.join()
-            before = scrapes.samples()
-            assert await hooks.replay() == (1, 0, 0)
-            after = scrapes.samples()
-            latencies = scrapes.of("webhook_delivery_latency_seconds_count", "default")
-    assert all(after[key] >= before[key] for key in before if key[0].endswith("_total"))
-    assert after["webhook_delivered_total", "default", "crm"] == 1
-    assert latencies == {("crm",): 0}
-
-
 # Whose series there are
 
 
@@ -186,7 +120,7 @@ async def test_neither_urls_nor_keys_show(scrapes: Scrapes) -> None:
     async with FaultReceiver() as receiver:
         webhook = Webhook(receiver.url_for("/hidden?token=t0k3n"), ["*"], KEY, name="Named")
         async with Hooks([webhook], observers=[scrapes.metrics.observer()]) as hooks:
-            await emit(hooks)
+            await emit_times(hooks)
             await hooks.join()
             text = scrapes.text()
     assert webhook.id in text
@@ -199,41 +133,16 @@ async def test_the_series_of_a_removed_webhook_go_away(
 ) -> None:
     webhooks = [Webhook(receiver.url, ["*"], KEY, id=name) for name in ("stays", "goes")]
     async with Hooks(webhooks, observers=[scrapes.metrics.observer()]) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
         removed = hooks.remove_webhook("goes")
         labels = {label for key in scrapes.samples() for label in key[1:]}
         assert "stays" in labels
         assert "goes" not in labels
         hooks.add_webhook(removed)
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
         assert scrapes.of("webhook_delivered_total", "default") == {("stays",): 2, ("goes",): 1}
-
-
-async def test_webhooks_of_the_same_label_are_counted_together(receiver: FaultReceiver) -> None:
-    """Counters do not go down where one of them is removed."""
-    scrapes = Scrapes(label=lambda webhook_id: webhook_id.partition("/")[0])
-    ids = ("acme/1", "acme/2", "umbrella/1")
-    webhooks = [Webhook(receiver.url_for(f"/{name}"), ["*"], KEY, id=name) for name in ids]
-    async with Hooks(webhooks, observers=[scrapes.metrics.observer()]) as hooks:
-        await emit(hooks)
-        await hooks.join()
-        expected = {("acme",): 2, ("umbrella",): 1}
-        assert scrapes.of("webhook_delivered_total", "default") == expected
-        assert scrapes.of("webhook_enabled", "default") == expected
-        assert scrapes.of("webhook_breaker", "closed", "default") == expected
-        receiver.hold()
-        await emit(hooks, 2)
-        assert scrapes.of("webhook_pending", "default") == {("acme",): 4, ("umbrella",): 2}
-        times = [row.oldest or 0 for row in hooks.stats().targets.values()]
-        oldest = scrapes.of("webhook_oldest_pending_timestamp_seconds", "acme", "default")
-        assert oldest == {(): min(times[:2])}
-        receiver.release()
-        await hooks.join()
-        hooks.remove_webhook("acme/2")
-        assert scrapes.of("webhook_delivered_total", "acme", "default") == {(): 6}
-        assert scrapes.of("webhook_enabled", "acme", "default") == {(): 1}
 
 
 async def test_several_hooks_share_a_registry_by_name(
@@ -244,8 +153,8 @@ async def test_several_hooks_share_a_registry_by_name(
         Hooks([webhook], observers=[scrapes.metrics.observer("chat")]) as chat,
         Hooks([webhook], observers=[scrapes.metrics.observer("shop")]) as shop,
     ):
-        await emit(chat, 2)
-        await emit(shop)
+        await emit_times(chat, 2)
+        await emit_times(shop)
         await chat.join()
         await shop.join()
         assert scrapes.of("webhook_delivered_total", "crm") == {("chat",): 2, ("shop",): 1}
@@ -257,7 +166,7 @@ async def test_a_name_is_free_again_when_its_hooks_have_closed(scrapes: Scrapes)
     """Until then the last figures can be read."""
     async with Hooks(observers=[scrapes.metrics.observer()]) as hooks:
         hooks.add_subscriber("*", lambda event: None, name="s")
-        await emit(hooks, 2)
+        await emit_times(hooks, 2)
     assert scrapes.of("subscriber_handled_total", "s", "default") == {(): 2}
     async with Hooks(observers=[scrapes.metrics.observer()]):
         assert scrapes.samples() == {}
@@ -281,7 +190,7 @@ async def test_without_buckets_count_and_sum_remain(receiver: FaultReceiver) -> 
     scrapes = Scrapes(buckets=())
     webhook = Webhook(receiver.url, ["*"], KEY, id="crm")
     async with Hooks([webhook], observers=[scrapes.metrics.observer()]) as hooks:
-        await emit(hooks)
+        await emit_times(hooks)
         await hooks.join()
         name = "webhook_attempt_duration_seconds"
         assert scrapes.of(f"{name}_bucket", "default", "crm") == {("+Inf",): 1}
@@ -292,57 +201,6 @@ async def test_without_buckets_count_and_sum_remain(receiver: FaultReceiver) -> 
 def test_buckets_ascend(buckets: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="ascending"):
         PrometheusMetrics(registry=None, buckets=buckets)
-
-
-# Who may scrape
-
-
-async def test_a_scrape_may_be_made_in_another_thread(
-    scrapes: Scrapes, receiver: FaultReceiver
-) -> None:
-    """The figures are taken in the event loop, whose lanes come and go meanwhile."""
-    taken_in: set[int] = set()
-    async with Hooks(observers=[scrapes.metrics.observer()]) as hooks:
-        original = hooks.stats
-
-        def stats() -> Any:
-            taken_in.add(threading.get_ident())
-            return original()
-
-        scrapes.metrics._watches["default"]._stats = stats
-        for number in range(20):
-            hooks.add_webhook(Webhook(receiver.url, ["*"], KEY, id=str(number)))
-            await emit(hooks)
-            text = await asyncio.to_thread(scrapes.text)
-            assert f'webhook="{number}"' in text
-        await hooks.join()
-    assert taken_in == {threading.get_ident()}
-
-
-async def test_a_label_that_fails_fails_the_scrape_of_another_thread_too() -> None:
-    def label(webhook_id: str) -> str:
-        raise LookupError(webhook_id)
-
-    scrapes = Scrapes(label=label)
-    webhook = Webhook("http://127.0.0.1/", ["*"], KEY, id="crm")
-    async with Hooks([webhook], observers=[scrapes.metrics.observer()]):
-        with pytest.raises(LookupError, match="crm"):
-            await asyncio.to_thread(scrapes.text)
-
-
-def test_a_scrape_may_be_made_when_the_loop_is_gone(scrapes: Scrapes) -> None:
-    async def main() -> None:
-        async with Hooks(observers=[scrapes.metrics.observer()]) as hooks:
-            hooks.add_subscriber("*", lambda event: None, name="s")
-            await emit(hooks)
-
-    asyncio.run(main())
-    assert scrapes.of("subscriber_handled_total", "s", "default") == {(): 1}
-
-
-def test_before_the_start_there_is_nothing_to_see(scrapes: Scrapes) -> None:
-    Hooks(observers=[scrapes.metrics.observer()])
-    assert scrapes.samples() == {}
 
 
 def in_flight(hooks: Hooks[Any], webhook_id: str) -> int:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from support_front_ends import FRONT_ENDS, KEY, Application, Receiver
+from support import KEY
+from support.front_ends import FRONT_ENDS, Application, Receiver
 
 from relaybox_hooks import WebhookVerifier
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from support_front_ends import KEY, PATH, aiohttp_server, signed
+from support import KEY
+from support.front_ends import PATH
+from support.servers import aiohttp_server
+from support.signing import signed
 
 from relaybox_hooks import ConfigError, ReceivedEvent, WebhookVerifier
 from relaybox_hooks.receive.aiohttp import received_event, webhook_handler, webhook_middleware
@@ -20,7 +23,7 @@ async def post(app: web.Application, path: str = PATH, **headers: str) -> tuple[
     signature, body = signed()
     data = gzip.compress(body) if headers.get("Content-Encoding") == "gzip" else body
     async with (
-        aiohttp_server(app) as url,
+        aiohttp_server(app, PATH) as url,
         ClientSession() as http,
         http.post(url.replace(PATH, path), headers={**signature, **headers}, data=data) as response,
     ):
@@ -96,7 +99,7 @@ async def test_a_body_is_bounded_as_it_decodes() -> None:
     async def webhook(request: web.Request, event: ReceivedEvent) -> None: ...
 
     async with (
-        aiohttp_server(application(webhook)) as url,
+        aiohttp_server(application(webhook), PATH) as url,
         ClientSession() as http,
         http.post(
             url, data=gzip.compress(bytes(10_000)), headers={"Content-Encoding": "gzip"}

@@ -10,7 +10,10 @@ from aiohttp import ClientSession
 from starlette.applications import Starlette
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from support_front_ends import KEY, PATH, Headers, signed, uvicorn_server
+from support import KEY
+from support.front_ends import PATH
+from support.servers import uvicorn_server
+from support.signing import Headers, signed
 
 from relaybox_hooks import ConfigError, WebhookVerifier
 from relaybox_hooks.receive.asgi import (
@@ -227,7 +230,7 @@ async def test_a_websocket_at_the_very_path_works() -> None:
     app = Starlette(routes=[WebSocketRoute(PATH, greet), Route("/", greet)])
     app.add_middleware(WebhookMiddleware, WebhookVerifier(KEY), PATH)
     async with (
-        uvicorn_server(app) as url,
+        uvicorn_server(app, PATH) as url,
         ClientSession() as http,
         http.ws_connect(url) as socket,
     ):

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
-from support_front_ends import KEY, MAX_BODY, PATH, Headers, Receiver, signed
+from support import KEY
+from support.front_ends import MAX_BODY, PATH, Receiver
+from support.signing import Headers, signed
 
 from relaybox_hooks import Hooks, ReceivedEvent, RetryPolicy, Webhook
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER

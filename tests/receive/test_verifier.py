@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import pytest
 from multidict import CIMultiDict
+from support import KEY
+from support.signing import SettableClock
 
 from relaybox_hooks.errors import (
     ConfigError,
@@ -26,7 +28,6 @@ from relaybox_hooks.wire.envelope import format_timestamp
 from relaybox_hooks.wire.json_parsing import canonicalize_parsed
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
 
-KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 OLD_KEY: Final = "an older key"
 NOW: Final = 1729602908.913
 ID: Final = "0192b3a4-5c6d-7e8f-9a0b-1c2d3e4f5a6b"
@@ -39,23 +40,13 @@ SIGNED: Final[dict[str, Any]] = {
 }
 
 
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def verifier(clock: Clock) -> WebhookVerifier:
+def verifier(clock: SettableClock) -> WebhookVerifier:
     return WebhookVerifier(KEY, clock=clock)
 
 
@@ -150,7 +141,7 @@ def test_any_of_the_keys_will_do() -> None:
 
 @pytest.mark.parametrize("skew", [-30, -29.9, 0, 29.9, 30])
 def test_a_request_within_the_window_is_accepted(
-    verifier: WebhookVerifier, clock: Clock, skew: float
+    verifier: WebhookVerifier, clock: SettableClock, skew: float
 ) -> None:
     clock.now = NOW + skew
     assert verifier.verify(*request())
@@ -160,7 +151,7 @@ def test_a_request_within_the_window_is_accepted(
     ("skew", "where"), [(30.5, "behind"), (3600, "behind"), (-30.5, "ahead of"), (-1e9, "ahead of")]
 )
 def test_a_request_outside_of_the_window_is_refused(
-    verifier: WebhookVerifier, clock: Clock, skew: float, where: str
+    verifier: WebhookVerifier, clock: SettableClock, skew: float, where: str
 ) -> None:
     """Either way: a clock that is ahead would make a request last longer."""
     clock.now = NOW + skew
@@ -171,7 +162,7 @@ def test_a_request_outside_of_the_window_is_refused(
     assert caught.value.tolerance == 30
 
 
-def test_the_window_may_be_other_or_none(clock: Clock) -> None:
+def test_the_window_may_be_other_or_none(clock: SettableClock) -> None:
     clock.now = NOW + 50
     assert WebhookVerifier(KEY, tolerance=60, clock=clock).verify(*request())
     hour = datetime.timedelta(hours=1)
@@ -194,7 +185,7 @@ def test_the_very_same_request_is_refused_the_second_time(verifier: WebhookVerif
         verifier.verify(headers | {WEBHOOK_ID_HEADER: "other"}, json.dumps(SIGNED, indent=1))
 
 
-def test_a_retry_is_accepted_and_marked(verifier: WebhookVerifier, clock: Clock) -> None:
+def test_a_retry_is_accepted_and_marked(verifier: WebhookVerifier, clock: SettableClock) -> None:
     assert not verifier.verify(*request()).duplicate
     clock.now += 1
     retry = verifier.verify(*request(timestamp=format_timestamp(clock.now)))
@@ -209,14 +200,14 @@ def test_an_event_through_another_webhook_is_no_duplicate(verifier: WebhookVerif
     assert not verifier.verify(*other).duplicate
 
 
-def test_one_event_through_two_webhooks_with_a_key_each_is_no_replay(clock: Clock) -> None:
+def test_one_event_through_two_webhooks_with_a_key_each_is_no_replay(clock: SettableClock) -> None:
     """Not even where both attempts are made in the same millisecond and are the same text."""
     verifier = WebhookVerifier(KEY, OLD_KEY, clock=clock)
     assert not verifier.verify(*request()).duplicate
     assert not verifier.verify(*request(key=OLD_KEY, webhook_id="audit")).duplicate
 
 
-def test_a_refused_request_leaves_no_trace(verifier: WebhookVerifier, clock: Clock) -> None:
+def test_a_refused_request_leaves_no_trace(verifier: WebhookVerifier, clock: SettableClock) -> None:
     """Else anybody could have genuine requests taken for replays, or the memory flushed."""
     headers, body = request()
     with pytest.raises(InvalidSignatureError):
@@ -228,7 +219,7 @@ def test_a_refused_request_leaves_no_trace(verifier: WebhookVerifier, clock: Clo
     assert not verifier.verify(headers, body).duplicate
 
 
-def test_the_memory_is_bounded_and_says_what_it_forgot(clock: Clock) -> None:
+def test_the_memory_is_bounded_and_says_what_it_forgot(clock: SettableClock) -> None:
     verifier = WebhookVerifier(KEY, memory=2, clock=clock)
     for event_id in ("a", "b"):
         verifier.verify(*request(id=event_id))

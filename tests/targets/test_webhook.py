@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import (
     BreakerPolicy,
@@ -22,7 +23,6 @@ from relaybox_hooks import (
     generate_standard_secret,
 )
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 URL = "https://example.com/hook"
 SECRET, OLD_SECRET = generate_standard_secret(), generate_standard_secret()
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,24 +7,14 @@ import gc
 import os
 import stat
 import weakref
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
-from yarl import URL
+from support.raw_http import PLAIN, Post, connect
 
 from relaybox_hooks.errors import RelayboxHooksError
 from relaybox_hooks.testing import Answer, Drip, EndlessBody, FaultReceiver, Hang, Hold, Late
-
-Post: TypeAlias = Callable[..., Coroutine[Any, Any, tuple[int, bytes]]]
-
-PLAIN = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nfirst"
-
-
-async def connect(receiver: FaultReceiver) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", URL(receiver.url).port)
 
 
 def open_sockets() -> int:

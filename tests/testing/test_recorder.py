@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 import pytest
+from support import KEY
 
 from relaybox_hooks import (
     Event,
@@ -23,7 +24,6 @@ from relaybox_hooks import (
 )
 from relaybox_hooks.testing import FaultReceiver, Hang, record
 
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 LOBBY: Any = {"roomId": "lobby"}
 ADA = Session(client_id="ada")
 

@@ -12,12 +12,11 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import KEY
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.wire.canonical import canonicalize
 from relaybox_hooks.wire.signing import Secret, SigningKey, generate_signing_key
-
-KEY = "21d45d1d4dff46f13cd4478ba08395d9"
 
 
 def reference(key: str, canonical: bytes) -> str:
