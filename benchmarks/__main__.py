@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import results
-from benchmarks.harness import RESULTS, ROOT
+from benchmarks.paths import RESULTS, ROOT
 
 #: In the order in which they run. Each is a module with ``run`` and a docstring whose first
 #: line is its question. Soaking takes too long to be among them; its results are shown last.

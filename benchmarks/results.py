@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import RESULTS, Table, text_of
+from benchmarks.paths import RESULTS
+from benchmarks.result import Table, text_of
 
 #: The page for the results in their usual place.
 PAGE: Final = RESULTS.parent / "RESULTS.md"

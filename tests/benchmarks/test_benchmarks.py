@@ -16,7 +16,11 @@ from typing import Any, Final
 import pytest
 
 from benchmarks.children import Child
-from benchmarks.harness import RESULTS, ROOT, Result, Table, Target, machine, percentile, run_loop
+from benchmarks.estimates import percentile
+from benchmarks.machine import machine
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.servers.sink import now
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -144,7 +148,7 @@ def test_memory_finds_no_task_of_an_idle_webhook(memory: Any) -> None:
         assert each["tasks_delivered"] == 0
     traced = memory["figures"]["idle_traced"]
     assert 0 < traced["registered"] < traced["delivered"]
-    assert "relaybox_hooks/dispatch/remote.py" in traced["files"]
+    assert "relaybox_hooks/lanes/webhook_lane.py" in traced["files"]
     assert memory["figures"]["idle"]["files"] == {}
 
 

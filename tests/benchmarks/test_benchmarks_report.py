@@ -17,7 +17,8 @@ from benchmarks import results
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.bodies import body_size, padded
 from benchmarks.charts import draw
-from benchmarks.harness import RESULTS, ROOT, Table
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.result import Table
 from relaybox_hooks import Session
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

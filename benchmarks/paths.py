@@ -1,0 +1,10 @@
+"""Folders of the project that benchmarks run in, read from and write to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+#: Charts and the summary that is kept of all runs.
+RESULTS: Final = ROOT / "benchmarks" / "results"
