@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.machine import QUIET, Neighbours, machine
-from benchmarks.paths import RESULTS
+from benchmarks.paths import QUICK_RUNS, ROOT, RUNS
 from benchmarks.result import Result, Table, Target
 
 
@@ -23,8 +23,14 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
     title = (question or name).partition("\n")[0]
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="short: shows that it works")
-    parser.add_argument("--output", type=Path, default=RESULTS, help=f"where {name}.json goes")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help=f"where {name}.json goes; by default {RUNS.relative_to(ROOT)} or, if quick, "
+        f"{QUICK_RUNS.relative_to(ROOT)}",
+    )
     options = parser.parse_args()
+    output = options.output or (QUICK_RUNS if options.quick else RUNS)
     print(f"{name}: {title}", flush=True)
     began, neighbours = datetime.now(UTC), Neighbours()
     result = run(options.quick)
@@ -50,13 +56,13 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
         "tables": [asdict(table) for table in result.tables],
         "figures": result.figures,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, ensure_ascii=False)
-    (options.output / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    (output / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
     if result.samples:
         from benchmarks.pyperf_file import save  # noqa: PLC0415 - the others do without pyperf
 
-        save(options.output / "pyperf" / f"{name}.json", result.samples)
+        save(output / "pyperf" / f"{name}.json", result.samples)
 
 
 def _target_table(targets: Sequence[Target]) -> Table:
