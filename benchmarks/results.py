@@ -35,7 +35,7 @@ def write(runs: Path, directory: Path, page: Path, order: Sequence[str]) -> list
         order: names of the benchmarks as the page shows them; other files are not read.
 
     Returns:
-        What was written or is shown, the page first.
+        The page and the charts that it shows.
     """
     earlier = summary.read(directory / summary.SUMMARY)
     paths = [runs / f"{name}.json" for name in order]
