@@ -1,6 +1,7 @@
 """Run all benchmarks, or those named: ``python -m benchmarks [--quick] [NAME ...]``.
 
-Then ``RESULTS.md`` and the charts are made anew, from these results and those that were there.
+Then the summary of all results is updated from these runs, and ``RESULTS.md`` and the charts are
+written from it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import results
-from benchmarks.harness import RESULTS, ROOT
+from benchmarks.paths import QUICK_RUNS, RESULTS, ROOT, RUNS
 
 #: In the order in which they run. Each is a module with ``run`` and a docstring whose first
-#: line is its question. Soaking takes too long to be among them; its results are shown last.
+#: line is its question. Soaking takes too long to be among them.
 BENCHMARKS: Final = (
     "emit",
     "registry",
@@ -33,13 +34,12 @@ BENCHMARKS: Final = (
     "memory",
     "imports",
 )
-
-#: Where the results of short runs go, which mean nothing.
-_QUICK_RESULTS: Final = ROOT / "build" / "benchmarks"
+#: In the order in which the page shows them.
+ORDER: Final = (*BENCHMARKS, "soak")
 
 
 def question(name: str) -> str:
-    """A benchmark's question: the first line of its docstring."""
+    """Return a benchmark's question: the first line of its docstring."""
     return (import_module(f"benchmarks.{name}").__doc__ or "").partition("\n")[0]
 
 
@@ -58,9 +58,9 @@ def main() -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        help="where NAME.json, NAME.svg and RESULTS.md are written; by default "
-        f"{RESULTS.relative_to(ROOT)} and the page above it, or, if quick, "
-        f"{_QUICK_RESULTS.relative_to(ROOT)}",
+        help="where raw runs, summary, charts and page are written; by default raw runs go to "
+        f"{RUNS.relative_to(ROOT)}, the others to {RESULTS.relative_to(ROOT)} and the page above "
+        f"it, or, if quick, all to {QUICK_RUNS.relative_to(ROOT)}",
     )
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS)
@@ -69,17 +69,17 @@ def main() -> int:
     if options.list:
         print("\n".join(lines))
         return 0
-    output = options.output or (_QUICK_RESULTS if options.quick else RESULTS)
-    output = output.absolute()
-    arguments = ["--output", str(output), *(["--quick"] * options.quick)]
+    runs, directory, page = RUNS, RESULTS, results.PAGE
+    if options.output or options.quick:
+        runs = directory = (options.output or QUICK_RUNS).absolute()
+        page = directory / "RESULTS.md"
+    arguments = ["--output", str(runs), *(["--quick"] * options.quick)]
     failed = []
     for name in options.names or BENCHMARKS:
-        (output / f"{name}.json").unlink(missing_ok=True)  # no old result for one that fails
         command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
         if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - ourselves
             failed.append(name)
-    page = results.PAGE if output == RESULTS else output / "RESULTS.md"
-    written = results.write(output, page, (*BENCHMARKS, "soak"))
+    written = results.write(runs, directory, page, ORDER)
     print("\n".join(str(path) for path in written))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

@@ -6,11 +6,10 @@ colour has a contrast of 4 or so with white as well as with black, so that a pag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from statistics import median
 from textwrap import fill
 from typing import Any, Final, TypeAlias
 
@@ -18,7 +17,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-#: A benchmark's results, as they stand in its JSON file.
+#: A benchmark's entry in the summary, or the series in it.
 Document: TypeAlias = Mapping[str, Any]
 
 OVERVIEW: Final = "overview"
@@ -40,7 +39,6 @@ _LABEL: Final = 50
 _TITLE: Final = 50
 #: Bars end here, that one missed target does not squeeze all the others; their labels tell.
 _LONGEST: Final = 2.0
-_MIB: Final = 1 << 20
 
 _STYLE: Final[Any] = {  # names that each version of matplotlib types differently
     "axes.edgecolor": _TEXT,
@@ -66,26 +64,34 @@ _STYLE: Final[Any] = {  # names that each version of matplotlib types differentl
 }
 
 
-def draw(documents: Sequence[Document], directory: Path) -> list[Path]:
-    """Draw all that can be drawn of ``documents``; returns the files, the overview first."""
+def draw(documents: Sequence[Document], directory: Path, changed: Collection[str]) -> list[Path]:
+    """Draw all that can be drawn of ``documents``; return the files, the overview first.
+
+    Args:
+        changed: names of those with new figures. The chart of another stays as it is where
+            there is one: another version of matplotlib would draw it differently.
+    """
     drawn = []
     if any(map(_shares, documents)):
         path = directory / f"{OVERVIEW}.svg"
-        with _figure(path, _height(documents)) as figure:
-            _targets(figure.subplots(), documents, "Measured, as a share of what is allowed")
+        if changed or not path.exists():
+            with _figure(path, _height(documents)) as figure:
+                _targets(figure.subplots(), documents, "Measured, as a share of what is allowed")
         drawn.append(path)
     for document in documents:
-        path = directory / f"{document['benchmark']}.svg"
-        own = _OWN.get(document["benchmark"])
-        if own is not None:
-            with _figure(path, _TALL.get(document["benchmark"], 3.2)) as figure:
-                own(figure, document["figures"])
-        elif _shares(document):
-            with _figure(path, _height([document])) as figure:
-                _targets(figure.subplots(), [document], document["question"])
-        else:
+        name = document["benchmark"]
+        path = directory / f"{name}.svg"
+        if name not in _OWN and not _shares(document):
             continue
         drawn.append(path)
+        if name not in changed and path.exists():
+            continue
+        if name in _OWN:
+            with _figure(path, _TALL.get(name, 3.2)) as figure:
+                _OWN[name](figure, document["series"])
+        else:
+            with _figure(path, _height([document])) as figure:
+                _targets(figure.subplots(), [document], document["question"])
     return drawn
 
 
@@ -157,28 +163,24 @@ def _targets(axes: Axes, documents: Sequence[Document], title: str) -> None:
 # Benchmarks with charts of their own
 
 
-def _isolation(figure: Figure, figures: Document) -> None:
-    rounds = figures["rounds"]
-    names = list(dict.fromkeys(each["configuration"] for each in rounds))
+def _isolation(figure: Figure, series: Document) -> None:
+    names = [name.replace(", ", ",\n") for name in series["configurations"]]
     for axes, quantile in zip(figure.subplots(1, 2), ("p50", "p99"), strict=True):
-        values = [
-            median(each[quantile] for each in rounds if each["configuration"] == name)
-            for name in names
-        ]
-        bars = axes.bar([name.replace(", ", ",\n") for name in names], values, color=_SERIES)
+        values = series[quantile]
+        bars = axes.bar(names, values, color=_SERIES)
         axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=2)
         axes.set_title(f"{quantile}, emit to received by a healthy webhook")
         axes.set_ylabel("ms")
         axes.margins(y=0.15)
 
 
-def _memory(figure: Figure, figures: Document) -> None:
+def _memory(figure: Figure, series: Document) -> None:
     axes = figure.subplots()
-    for number, each in enumerate(figures["dead"]):
+    for number, (name, each) in enumerate(series.items()):
         axes.plot(
             each["emits"],
-            [level / _MIB for level in each["resident"]],
-            label=f"the endpoint {each['name']}",
+            each["MiB"],
+            label=f"the endpoint {name}",
             color=_SERIES[number % len(_SERIES)],
             marker="o",
             markersize=3,
@@ -188,32 +190,30 @@ def _memory(figure: Figure, figures: Document) -> None:
     axes.legend(loc="lower right")
 
 
-def _soak(figure: Figure, figures: Document) -> None:
-    samples = figures["samples"]
-    minutes = [each["seconds"] / 60 for each in samples]
+def _soak(figure: Figure, series: Document) -> None:
+    minutes = series["minutes"]
     left, right = figure.subplots(1, 2)
-    left.plot(minutes, [each["resident"] / _MIB for each in samples], color=_BLUE)
+    left.plot(minutes, series["MiB"], color=_BLUE)
     left.set_title("Resident memory")
     _from_zero(left, "minutes", "MiB")
-    right.plot(minutes, [each["tasks"] for each in samples], color=_BLUE, label="tasks")
-    right.plot(minutes, [each["files"] for each in samples], color=_ORANGE, label="open files")
+    right.plot(minutes, series["tasks"], color=_BLUE, label="tasks")
+    right.plot(minutes, series["files"], color=_ORANGE, label="open files")
     right.set_title("Tasks and open files")
     _from_zero(right, "minutes", "")
     right.legend(loc="lower right")
 
 
-def _emit(figure: Figure, figures: Document) -> None:
+def _emit(figure: Figure, series: Document) -> None:
     """Microseconds of every contender, ours in blue, in each of the situations."""
     situations = (
         ("no_match", "An emit that matches nothing"),
-        ("one_subscriber", f"To one function, {figures['burst']} at once"),
+        ("one_subscriber", f"To one function, {series['burst']} at once"),
         ("one_at_a_time", "To one function, one at a time"),
     )
-    heights = [len(figures[situation]) for situation, _ in situations]
+    heights = [len(series[situation]) for situation, _ in situations]
     grid = figure.subplots(len(situations), 1, height_ratios=heights)
     for axes, (situation, title) in zip(grid, situations, strict=True):
-        names = list(figures[situation])
-        values = [median(figures[situation][name]) * 1e6 for name in names]
+        names, values = zip(*series[situation].items(), strict=True)
         colors = [_BLUE if name.startswith("emit") else _ORANGE for name in names]
         bars = axes.barh(names, values, color=colors, height=0.7)
         axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3)
@@ -223,36 +223,35 @@ def _emit(figure: Figure, figures: Document) -> None:
     grid[-1].set_xlabel("µs of CPU, until the function has run")
 
 
-def _throughput(figure: Figure, figures: Document) -> None:
+def _throughput(figure: Figure, series: Document) -> None:
     """Events per second of both contenders, side by side on each event loop."""
     axes = figure.subplots()
-    runs = figures["runs"]
+    loops = series["loops"]
     for place, (name, label, color) in enumerate(
         (("bare", "a bare loop of posts", _ORANGE), ("hooks", "relaybox_hooks", _BLUE))
     ):
-        rates = [each["events"] / median(each[name]) for each in runs]
-        places = [number + (place - 0.5) * 0.36 for number in range(len(runs))]
-        bars = axes.bar(places, rates, width=0.32, color=color, label=label)
-        axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=2)
-    axes.set_xticks(range(len(runs)), [each["loop"] for each in runs])
-    axes.set_xlim(-0.6, len(runs) - 0.4)
+        places = [number + (place - 0.5) * 0.36 for number in range(len(loops))]
+        bars = axes.bar(places, series[name], width=0.32, color=color, label=label)
+        axes.bar_label(bars, [f"{rate:,.0f}" for rate in series[name]], padding=2)
+    axes.set_xticks(range(len(loops)), loops)
+    axes.set_xlim(-0.6, len(loops) - 0.4)
     axes.set_title("Delivered to one webhook, 32 requests in flight")
     _from_zero(axes, "", "events per second")
     figure.legend(loc="outside lower center", ncols=2)
 
 
-def _scaling(figure: Figure, figures: Document) -> None:
+def _scaling(figure: Figure, series: Document) -> None:
     grid = figure.subplots(1, 2)
-    for axes, series, x, label in (
-        (grid[0], figures["webhooks"], "webhooks", "webhooks, each gets every event"),
-        (grid[1], figures["bodies"], "body", "bytes of the body, one webhook"),
+    for axes, name, label in (
+        (grid[0], "webhooks", "webhooks, each gets every event"),
+        (grid[1], "bodies", "bytes of the body, one webhook"),
     ):
-        at = [each[x] for each in series]
-        speed = [each["per_second"] for each in series]
-        axes.plot(at, speed, color=_BLUE, marker="o", label="delivered per second")
+        each = series[name]
+        at = each["at"]
+        axes.plot(at, each["per_second"], color=_BLUE, marker="o", label="delivered per second")
         cpu = axes.twinx()
         cpu.spines["right"].set_visible(True)
-        spent = [each["cpu_per_delivery"] for each in series]
+        spent = each["cpu_per_delivery"]
         cpu.plot(at, spent, color=_ORANGE, marker="s", label="µs of CPU per delivery")
         axes.set_xscale("log")
         axes.set_xticks(at, [f"{value:,}" for value in at])
@@ -265,15 +264,9 @@ def _scaling(figure: Figure, figures: Document) -> None:
     figure.suptitle("Deliveries by number of webhooks and by size of body", fontsize=11)
 
 
-def _pending(figure: Figure, figures: Document) -> None:
+def _pending(figure: Figure, series: Document) -> None:
     axes = figure.subplots()
-    rows = figures["pending"]
-    names = [
-        f"{each['body']:,} bytes, keys {each['keys']}"
-        + (", waiting for a retry" if each["waiting"] == "retry" else "")
-        for each in rows
-    ]
-    values = [each["beyond_body"] for each in rows]
+    names, values = zip(*series.items(), strict=True)
     bars = axes.barh(names, values, color=_BLUE, height=0.7)
     axes.bar_label(bars, [f"{value:.0f}" for value in values], padding=3)
     axes.invert_yaxis()
@@ -282,14 +275,12 @@ def _pending(figure: Figure, figures: Document) -> None:
     axes.set_xlabel("bytes")
 
 
-def _journal(figure: Figure, figures: Document) -> None:
+def _journal(figure: Figure, series: Document) -> None:
     left, right = figure.subplots(1, 2)
-    accepted = figures["accepted"]
-    places = range(len(accepted))
-    for number, name in enumerate(("hooks", "bare loop")):
-        rates = [1 / median(each["seconds"][name]) for each in accepted]
+    emitters = series["emitters"]
+    for number, (name, rates) in enumerate(series["accepted"].items()):
         left.bar(
-            [place + 0.4 * number for place in places],
+            [place + 0.4 * number for place in range(len(emitters))],
             rates,
             width=0.4,
             align="edge",
@@ -297,27 +288,23 @@ def _journal(figure: Figure, figures: Document) -> None:
             label=name,
         )
     left.set_xticks(
-        [place + 0.4 for place in places],
-        [f"{each['emitters']}\n{each['durability']}" for each in accepted],
+        [place + 0.4 for place in range(len(emitters))],
+        [f"{count}\n{each}" for count, each in zip(emitters, series["durability"], strict=True)],
     )
     left.set_title("Events accepted per second")
     _from_zero(left, "emitters at a time, durability", "")
     left.legend(loc="upper right")
-    filled = figures["filled"]
-    right.plot(filled["events"], [level / _MIB for level in filled["resident"]], color=_BLUE)
+    right.plot(series["pending"], series["MiB"], color=_BLUE)
     right.set_title("Resident memory")
     _from_zero(right, "events pending", "MiB")
 
 
-def _tuning(figure: Figure, figures: Document) -> None:
+def _tuning(figure: Figure, series: Document) -> None:
     """CPU per delivered event with each setting, on each event loop."""
-    loops = list(dict.fromkeys(each["loop"] for each in figures["runs"]))
-    grid = figure.subplots(1, len(loops), sharex=True, sharey=True)
-    for axes, loop in zip(grid, loops, strict=True):
-        runs = [each for each in figures["runs"] if each["loop"] == loop]
-        names = [each["setting"] for each in runs]
-        values = [median(each["cpu"]) / each["events"] * 1e6 for each in runs]
-        colors = [_ORANGE, *[_BLUE] * (len(runs) - 1)]
+    grid = figure.subplots(1, len(series), sharex=True, sharey=True)
+    for axes, (loop, settings) in zip(grid, series.items(), strict=True):
+        names, values = zip(*settings.items(), strict=True)
+        colors = [_ORANGE, *[_BLUE] * (len(names) - 1)]
         bars = axes.barh(names, values, color=colors, height=0.7)
         axes.bar_label(bars, [f"{value:.0f}" for value in values], padding=3)
         axes.margins(x=0.15)

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.harness import ROOT
+from benchmarks.paths import ROOT
 
 
 class Child:

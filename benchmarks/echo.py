@@ -21,7 +21,10 @@ from aiohttp import ClientSession, ClientWebSocketResponse
 
 from benchmarks.bare import by_turns, ratios
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, main, percentile, run_loop
+from benchmarks.estimates import percentile
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 
 _LIMIT: Final = 1.5
 #: Messages per second, over all websockets.

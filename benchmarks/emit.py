@@ -20,7 +20,9 @@ from typing import Any, Final
 from blinker import Signal
 from pyee.asyncio import AsyncIOEventEmitter
 
-from benchmarks.harness import Result, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result
 from benchmarks.traffic import APP, message, sessions
 from benchmarks.turns import Turn, Turns, spread, take_turns
 from relaybox_hooks import Event, Hooks, Webhook
@@ -229,7 +231,9 @@ def run(quick: bool) -> Result:
             "one_at_a_time": single.seconds,
         },
         contenders=["blinker", "pyee", "pyperf"],
-        turns={"no match": unheard_of, "in bursts": bursts, "one at a time": single},
+        samples=unheard_of.samples("no match")
+        | bursts.samples("in bursts")
+        | single.samples("one at a time"),
     )
 
 

@@ -16,7 +16,9 @@ from typing import Final
 
 from benchmarks.bare import KEY, SESSIONS, by_turns, open_bare, post_all, prepared
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.traffic import message
 from relaybox_hooks import Hooks, Webhook
 

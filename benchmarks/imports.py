@@ -15,7 +15,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.harness import ROOT, Result, main, run_loop
+from benchmarks.harness import main
+from benchmarks.paths import ROOT
+from benchmarks.processes import run_loop
+from benchmarks.result import Result
 from benchmarks.turns import Turn, take_turns
 
 OURS: Final = "import relaybox_hooks"

@@ -24,7 +24,10 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, main, percentile, run_loop
+from benchmarks.estimates import percentile
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.servers.sink import now
 from benchmarks.traffic import message, sessions
 from relaybox_hooks import BreakerPolicy, Hooks, Timeouts, Webhook

@@ -28,16 +28,10 @@ from uuid_utils import uuid7
 
 from benchmarks.bare import KEY
 from benchmarks.children import Child
-from benchmarks.harness import (
-    Result,
-    Table,
-    Target,
-    in_fresh_process,
-    main,
-    percentile,
-    run_loop,
-)
-from benchmarks.memory import resident
+from benchmarks.estimates import percentile
+from benchmarks.harness import main
+from benchmarks.processes import in_fresh_process, resident, run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.traffic import message, sessions
 from benchmarks.turns import take_turns
 from relaybox_hooks import Hooks, Timeouts, Webhook

@@ -33,7 +33,10 @@ from benchmarks.bare import (
     ratios,
 )
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, main, percentile, run_loop
+from benchmarks.estimates import percentile
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.servers.sink import now
 from benchmarks.traffic import message
 from relaybox_hooks import Hooks, Webhook

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import socket
 import time
 import tracemalloc
@@ -30,14 +29,16 @@ from statistics import linear_regression
 from typing import Final, Literal, TypeAlias
 
 from benchmarks.children import Child
-from benchmarks.harness import ROOT, Result, Table, Target, in_fresh_process, main, run_loop
+from benchmarks.harness import main
+from benchmarks.paths import ROOT
+from benchmarks.processes import in_fresh_process, resident, run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.traffic import message, sessions
 from relaybox_hooks import Attempt, BreakerPolicy, Hooks, Observer, Session, Timeouts, Webhook
 
 Death: TypeAlias = Literal["refuses", "hangs"]
 
 _KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MIB: Final = 1 << 20
 #: How the endpoint is dead, and whether the breaker spares it.
 _DEATHS: Final[Sequence[tuple[Death, bool]]] = (
@@ -55,12 +56,6 @@ _IDLE: Final = 4096
 _WAVE: Final = 100
 #: Emits after which the emitter lets the event loop turn, as a server does between requests.
 _TURN: Final = 50
-
-
-def resident() -> int:
-    """Bytes of this process that are in memory."""
-    fields = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(fields[1]) * _PAGE
 
 
 # A dead endpoint

@@ -24,8 +24,10 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from benchmarks.bodies import EVENT, body_size, padded
 from benchmarks.children import Child
-from benchmarks.harness import ROOT, Result, Table, Target, in_fresh_process, main, run_loop
-from benchmarks.memory import resident
+from benchmarks.harness import main
+from benchmarks.paths import ROOT
+from benchmarks.processes import in_fresh_process, resident, run_loop
+from benchmarks.result import Result, Table, Target
 from relaybox_hooks import Attempt, Hooks, Observer, RetryPolicy, Session, Timeouts, Webhook
 
 Keys: TypeAlias = Literal["distinct", "alike"]

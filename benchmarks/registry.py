@@ -13,7 +13,9 @@ from time import process_time
 from typing import Final
 
 from benchmarks.children import Child
-from benchmarks.harness import Result, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result
 from benchmarks.traffic import APP, message, sessions
 from benchmarks.turns import Turn, Turns, take_turns
 from relaybox_hooks import Hooks, Webhook
@@ -119,7 +121,9 @@ def run(quick: bool) -> Result:
             "seconds": of_one.seconds | of_all.seconds | of_few.seconds,
         },
         contenders=["pyperf"],
-        turns={"1 wants it": of_one, "all want it": of_all, "1 of each wants it": of_few},
+        samples=of_one.samples("1 wants it")
+        | of_all.samples("all want it")
+        | of_few.samples("1 of each wants it"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Make ``RESULTS.md`` and its charts from the JSON files that the benchmarks wrote."""
+"""Bring the summary up to date with raw runs, and write ``RESULTS.md`` and the charts from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.harness import RESULTS, Table, text_of
+from benchmarks import summary
+from benchmarks.paths import RESULTS
+from benchmarks.result import Table, text_of
 
 #: The page for the results in their usual place.
 PAGE: Final = RESULTS.parent / "RESULTS.md"
@@ -16,27 +18,31 @@ PAGE: Final = RESULTS.parent / "RESULTS.md"
 _HEAD: Final = """\
 # Results
 
-Written by `python -m benchmarks` from the JSON files that the benchmarks leave. Each target is a
+Written by `python -m benchmarks` from the summary of the latest run of each. Each target is a
 limit that a figure may come to at the most; ratios compare contenders that took turns in one run.
 """
 
 
-def read(directory: Path, order: Sequence[str]) -> list[dict[str, Any]]:
-    """The results in ``directory``, in the order given, others last."""
-    found = {path.stem: json.loads(path.read_text("utf-8")) for path in directory.glob("*.json")}
-    places = {name: place for place, name in enumerate(order)}
-    return [found[name] for name in sorted(found, key=lambda name: (places.get(name, 99), name))]
-
-
-def write(directory: Path, page: Path, order: Sequence[str]) -> list[Path]:
-    """Draw the charts beside the JSON files and write the page.
+def write(runs: Path, directory: Path, page: Path, order: Sequence[str]) -> list[Path]:
+    """Update the summary and write what shows it.
 
     Without matplotlib it is a page without charts, and a line says so.
 
+    Args:
+        runs: the directory of the raw runs, each in a JSON file with the benchmark's name.
+        directory: where the summary and the charts are.
+        page: the Markdown file to write.
+        order: names of the benchmarks as the page shows them; other files are not read.
+
     Returns:
-        What was written, the page first.
+        The page and the charts that it shows.
     """
-    documents = read(directory, order)
+    earlier = summary.read(directory / summary.SUMMARY)
+    paths = [runs / f"{name}.json" for name in order]
+    raw = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    entries = summary.merge(earlier, map(summary.entry_of, raw), order)
+    summary.write(directory / summary.SUMMARY, entries)
+    changed = {entry["benchmark"] for entry in entries if entry not in earlier}
     try:
         from benchmarks.charts import draw  # noqa: PLC0415 - may be missing
     except ModuleNotFoundError as error:
@@ -45,16 +51,16 @@ def write(directory: Path, page: Path, order: Sequence[str]) -> list[Path]:
         print('No charts: pip install "relaybox-hooks[bench]" brings matplotlib.', file=sys.stderr)
         charts = []
     else:
-        charts = draw(documents, directory)
-    page.write_text(text(documents, charts, page.parent), encoding="utf-8")
+        charts = draw(entries, directory, changed)
+    page.write_text(text(entries, charts, page.parent), encoding="utf-8")
     return [page, *charts]
 
 
 def text(documents: Sequence[dict[str, Any]], charts: Sequence[Path], base: Path) -> str:
-    """The page as Markdown.
+    """Return the page as Markdown.
 
     Args:
-        documents: results in the order of their sections.
+        documents: entries of the summary in the order of their sections.
         charts: the SVG files there are; a section shows the one that bears its name.
         base: the directory of the page, which links are relative to.
     """
@@ -143,7 +149,7 @@ def _section(document: dict[str, Any], chart: str | None) -> list[str]:
 
 
 def markdown(table: Table) -> str:
-    """A table under its title."""
+    """Return a table under its title."""
     lines = [f"**{table.title}**", "", _row(table.columns)]
     lines.append(_row(["---", *["---:"] * (len(table.columns) - 1)]))
     lines += [_row([text_of(value) for value in row]) for row in table.rows]

@@ -21,7 +21,9 @@ from typing import Any, Final
 
 from benchmarks.bodies import EVENT, body_size, padded
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table
 from relaybox_hooks import Hooks, Session, Webhook
 
 _KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"

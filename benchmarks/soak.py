@@ -26,8 +26,9 @@ from statistics import linear_regression, mean
 from typing import Final
 
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, main, run_loop
-from benchmarks.memory import resident
+from benchmarks.harness import main
+from benchmarks.processes import resident, run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.traffic import APP, message, sessions
 from relaybox_hooks import (
     Attempt,

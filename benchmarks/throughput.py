@@ -39,7 +39,9 @@ from benchmarks.bare import (
     ratios,
 )
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, Target, in_fresh_process, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import in_fresh_process, run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.traffic import message
 from relaybox_hooks import Hooks, Webhook
 

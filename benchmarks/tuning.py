@@ -21,7 +21,9 @@ from aiohttp import ClientSession, TCPConnector
 
 from benchmarks.bare import KEY, SESSIONS, by_turns, ratios
 from benchmarks.children import Child
-from benchmarks.harness import Result, Table, in_fresh_process, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import in_fresh_process, run_loop
+from benchmarks.result import Result, Table
 from benchmarks.throughput import LOOPS, Loop
 from benchmarks.traffic import message
 from relaybox_hooks import Attempt, Hooks, Observer, Receipt, Session, Webhook

@@ -6,8 +6,7 @@ of the ratios within a round, not two averages that were taken minutes apart. An
 compute count CPU time: what other programs did to the core meanwhile is not theirs.
 
 One process favours one contender and the next another, by where its objects happen to lie and
-what its strings hash to. So the rounds are spread over a few fresh ones in turn, as pyperf does;
-and all values are kept in pyperf's format too, for ``python -m pyperf compare_to`` and the like.
+what its strings hash to. So the rounds are spread over a few fresh ones in turn, as pyperf does.
 """
 
 from __future__ import annotations
@@ -15,14 +14,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import accumulate
 from statistics import median, quantiles
 from time import process_time
 from typing import Final, TypeAlias
 
-import pyperf  # type: ignore[import-untyped]
-
-from benchmarks.harness import Table, Target, in_fresh_process
+from benchmarks.processes import in_fresh_process
+from benchmarks.result import Table, Target
 
 #: Fresh processes that the rounds of a microbenchmark are spread over.
 _PROCESSES: Final = 5
@@ -60,6 +58,20 @@ class Turns:
         what = f"{one} / {other}" + (f", {when}" if when else "")
         return Target(what, median(self.ratios(one, other)), at_most)
 
+    def samples(self, asked: str) -> dict[str, list[list[float]]]:
+        """Return each contender's seconds by process.
+
+        Args:
+            asked: goes before the contenders' names.
+        """
+        ends = list(accumulate(self.runs))
+        return {
+            f"{asked}: {name}": [
+                values[end - rounds : end] for rounds, end in zip(self.runs, ends, strict=True)
+            ]
+            for name, values in self.seconds.items()
+        }
+
     def table(self, title: str, ours: Sequence[str], theirs: Sequence[str]) -> Table:
         """All of them, and how long each of ``ours`` takes compared with each of ``theirs``."""
         rounds = len(next(iter(self.seconds.values())))
@@ -85,24 +97,6 @@ def spread(measure: Callable[[int, int], Turns], rounds: int, size: int) -> Turn
         name: [value for part in parts for value in part.seconds[name]] for name in parts[0].seconds
     }
     return Turns(seconds, [share] * processes)
-
-
-def save(path: Path, turns: Mapping[str, Turns]) -> None:
-    """Write all values in pyperf's format, a run for each process.
-
-    Args:
-        turns: by what was asked; with the contender it makes the benchmark's name.
-    """
-    benchmarks = []
-    for asked, found in turns.items():
-        for name, values in found.seconds.items():
-            left, runs = iter(values), []
-            for rounds in found.runs:
-                part = [next(left) for _ in range(rounds)]
-                runs.append(pyperf.Run(part, metadata={"name": f"{asked}: {name}"}))
-            benchmarks.append(pyperf.Benchmark(runs))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pyperf.BenchmarkSuite(benchmarks).dump(str(path), replace=True)
 
 
 async def take_turns(contenders: Mapping[str, Turn], *, rounds: int, size: int) -> Turns:

@@ -21,7 +21,9 @@ from typing import Any, Final
 
 import rfc8785
 
-from benchmarks.harness import Result, main, run_loop
+from benchmarks.harness import main
+from benchmarks.processes import run_loop
+from benchmarks.result import Result
 from benchmarks.turns import Turns, plain, spread, take_turns
 from relaybox_hooks import Session, WebhookVerifier, verify_webhook_signature
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
@@ -202,7 +204,7 @@ def run(quick: bool) -> Result:
         ],
         figures={"send": sent.seconds, "verify": verified.seconds},
         contenders=["rfc8785", "pyperf"],
-        turns={"send": sent, "verify": verified},
+        samples=sent.samples("send") | verified.samples("verify"),
     )
 
 

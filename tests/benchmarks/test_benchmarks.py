@@ -16,7 +16,11 @@ from typing import Any, Final
 import pytest
 
 from benchmarks.children import Child
-from benchmarks.harness import RESULTS, ROOT, Result, Table, Target, machine, percentile, run_loop
+from benchmarks.estimates import percentile
+from benchmarks.machine import machine
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.processes import run_loop
+from benchmarks.result import Result, Table, Target
 from benchmarks.servers.sink import now
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import echo, fanout, latency, throughput, tuning
 from benchmarks.bare import by_turns, prepared, ratios
-from benchmarks.harness import Result
+from benchmarks.result import Result
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -14,8 +14,9 @@ import pyperf  # type: ignore[import-untyped]
 import pytest
 
 from benchmarks import emit
-from benchmarks.harness import ROOT
-from benchmarks.turns import Turns, plain, save, spread, take_turns
+from benchmarks.paths import ROOT
+from benchmarks.pyperf_file import save
+from benchmarks.turns import Turns, plain, spread, take_turns
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -139,7 +140,7 @@ def test_rounds_are_spread_over_fresh_processes_and_kept_for_pyperf(tmp_path: Pa
     assert turns.runs == [2] * 5
     assert turns.seconds["other"] == [7.0] * 10
     assert len(set(turns.seconds["one"])) == 5
-    save(tmp_path / "made" / "it.json", {"asked": turns})
+    save(tmp_path / "made" / "it.json", turns.samples("asked"))
     kept = pyperf.BenchmarkSuite.load(str(tmp_path / "made" / "it.json"))
     assert kept.get_benchmark_names() == ["asked: one", "asked: other"]
     assert kept.get_benchmark("asked: one").get_nrun() == 5

@@ -1,5 +1,5 @@
-"""Short runs end in JSON, charts and a page, and a short soak accounts for all; no test asserts
-a time."""
+"""Short runs end in JSON, a summary, charts and a page, and a short soak accounts for all; no test
+asserts a time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import results
-from benchmarks.__main__ import BENCHMARKS
+from benchmarks import results, summary
 from benchmarks.bodies import body_size, padded
 from benchmarks.charts import draw
-from benchmarks.harness import RESULTS, ROOT, Table
+from benchmarks.paths import RESULTS, ROOT
+from benchmarks.result import Table
 from relaybox_hooks import Session
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -119,10 +119,14 @@ def test_throughput_is_drawn_beside_the_bare_loop_on_each_event_loop(tmp_path: P
     document = {
         "benchmark": "throughput",
         "question": "How fast?",
+        "began": "2024-10-22T13:15:08+00:00",
+        "quick": False,
+        "machine": {},
         "targets": [],
+        "tables": [],
         "figures": {"runs": runs},
     }
-    (path,) = draw([document], tmp_path)
+    (path,) = draw([summary.entry_of(document)], tmp_path, changed=())
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
     texts = {element.text for element in root.iter() if element.text}
     assert {"asyncio", "uvloop", "a bare loop of posts", "2,000", "5,000"} <= texts
@@ -133,7 +137,11 @@ def test_emit_is_drawn_with_every_contender_in_each_situation(tmp_path: Path) ->
     document = {
         "benchmark": "emit",
         "question": "How dear?",
+        "began": "2024-10-22T13:15:08+00:00",
+        "quick": False,
+        "machine": {},
         "targets": [],
+        "tables": [],
         "figures": {
             "burst": 100,
             "no_match": {"emit, no match": [1.25e-6], "empty async def": [0.5e-6]},
@@ -141,7 +149,7 @@ def test_emit_is_drawn_with_every_contender_in_each_situation(tmp_path: Path) ->
             "one_at_a_time": {"emit": [8e-6], "a turn of the loop": [2.25e-6]},
         },
     }
-    (path,) = draw([document], tmp_path)
+    (path,) = draw([summary.entry_of(document)], tmp_path, changed=())
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314 - our own
     texts = {element.text for element in root.iter() if element.text}
     assert {"To one function, 100 at once", "a turn of the loop", "1.25", "2.50", "2.25"} <= texts
@@ -167,7 +175,7 @@ def test_results_without_targets_or_a_chart_of_their_own_need_no_chart(tmp_path:
     }
     (tmp_path / "other.json").write_text(json.dumps(document))
     page = tmp_path / "RESULTS.md"
-    assert results.write(tmp_path, page, BENCHMARKS) == [page]
+    assert results.write(tmp_path, tmp_path, page, ["other"]) == [page]
     assert page.read_text().endswith(
         "## other\n\nWhat else?\n\n**Title**\n\n|  | n |\n| --- | ---: |\n| a\\|b | 1,000 |\n"
     )
