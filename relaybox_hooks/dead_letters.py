@@ -153,7 +153,7 @@ class MemoryDeadLetters:
         self._letters: OrderedDict[DeadLetter, None] = OrderedDict()
         #: Those that a replay is sending now.
         self._claimed: set[DeadLetter] = set()
-        self.evicted = 0
+        self.evicted: int = 0
 
     def __iter__(self) -> Iterator[DeadLetter]:
         return iter(self._letters)

@@ -67,7 +67,7 @@ class UnknownEventError(RelayboxHooksError, ValueError):
 
         near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
         self.name = name
-        self.suggestion = near[0] if near else None
+        self.suggestion: str | None = near[0] if near else None
         hint = f"did you mean {self.suggestion!r}? " if self.suggestion else ""
         super().__init__(
             f"unknown event {name!r}: {hint}Declare further events with Hooks(custom_events=[...])"

@@ -124,10 +124,10 @@ class Event(Generic[DataT_co]):
         session: Session,
         time: float,
     ) -> None:
-        self.id = id
-        self.name = name
-        self.data = data
-        self.session = session
+        self.id: str = id
+        self.name: str = name
+        self.data: DataT_co = data
+        self.session: Session = session
         self._time = time
 
     @property

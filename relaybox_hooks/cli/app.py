@@ -11,7 +11,7 @@ from relaybox_hooks.cli import catalogue, demo, journals, listen, replay, trigge
 from relaybox_hooks.cli.inputs import examples
 from relaybox_hooks.cli.webhooks import webhook
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="relaybox-hooks",
     no_args_is_help=True,
     add_completion=False,

@@ -13,7 +13,7 @@ from relaybox_hooks.cli.console import printable, say, say_json, say_table, seve
 from relaybox_hooks.cli.document import Document, Table, assign, inline, put, take
 from relaybox_hooks.cli.inputs import HeadersOption, JSONOption, examples, headers
 
-webhook = typer.Typer(
+webhook: typer.Typer = typer.Typer(
     name="webhook",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -30,8 +30,8 @@ try:
     )
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     from opentelemetry.util.types import AttributeValue
-except ModuleNotFoundError as error:
-    raise MissingExtraError("opentelemetry-api", "opentelemetry") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("opentelemetry-api", "opentelemetry") from _error
 
 #: W3C Trace Context alone, whatever the process propagates elsewhere: baggage is for the
 #: server's own services, and an endpoint may be anybody's.

@@ -22,8 +22,8 @@ try:
         Metric,
     )
     from prometheus_client.registry import Collector
-except ModuleNotFoundError as error:
-    raise MissingExtraError("prometheus-client", "prometheus") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("prometheus-client", "prometheus") from _error
 
 #: Seconds: from an endpoint next door, past the default time-out of an attempt (5), to
 #: deliveries that outlast an outage.

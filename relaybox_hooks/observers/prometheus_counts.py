@@ -23,8 +23,8 @@ class Histogram:
     __slots__ = ("counts", "sum")
 
     def __init__(self, buckets: int) -> None:
-        self.counts = [0] * buckets
-        self.sum = 0.0
+        self.counts: list[int] = [0] * buckets
+        self.sum: float = 0.0
 
     def observe(self, value: float, bounds: Sequence[float]) -> None:
         """Count ``value`` into the first bucket whose bound it does not exceed."""
@@ -83,7 +83,7 @@ class Watch(Observer):
         self._stats: Callable[[], Stats] | None = None
         self._events: Counter[str] = Counter()
         self._counts: dict[str, Counts] = {}
-        self.ended = False
+        self.ended: bool = False
 
     def started(self, stats: Callable[[], Stats]) -> None:
         self._stats = stats

@@ -73,10 +73,10 @@ class RefusedError(Exception):
     def __init__(self, status: int, error: str, reason: str) -> None:
         super().__init__(f"{error}: {reason}")
         self.status = status
-        self.headers = {"Content-Type": "application/json"}
+        self.headers: dict[str, str] = {"Content-Type": "application/json"}
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.headers["Allow"] = "POST"  # RFC 9110 §15.5.6 asks for it
-        self.body = orjson.dumps({"error": error, "reason": reason})
+        self.body: bytes = orjson.dumps({"error": error, "reason": reason})
 
     @classmethod
     def of(cls, error: VerificationError) -> RefusedError:
@@ -104,7 +104,7 @@ class RequestGuard:
 
     def __init__(self, verifier: WebhookVerifier, max_body: int) -> None:
         self._verifier = verifier
-        self.max_body = check_int("max_body", max_body)
+        self.max_body: int = check_int("max_body", max_body)
 
     def check_head(self, method: str, length: int | None) -> None:
         """Check what is known before the body is read.

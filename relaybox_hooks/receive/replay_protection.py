@@ -50,7 +50,7 @@ class ReplayMemory:
         self._seen: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
         self._lock = Lock()
         #: Attempts forgotten while a replay of them would still have passed the time check.
-        self.forgotten = 0
+        self.forgotten: int = 0
 
     def __len__(self) -> int:
         return len(self._seen)

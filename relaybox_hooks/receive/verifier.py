@@ -103,9 +103,9 @@ class ReceivedEvent(Event[Any]):
         key_indexes: dict[Scheme, int] | None = None,
     ) -> None:
         super().__init__(id, name, data, session, time)
-        self.webhook_id = webhook_id
-        self.duplicate = duplicate
-        self.key_index = key_index
+        self.webhook_id: str = webhook_id
+        self.duplicate: bool = duplicate
+        self.key_index: int = key_index
         self.key_indexes: dict[Scheme, int] = key_indexes or {"relaybox": key_index}
 
 

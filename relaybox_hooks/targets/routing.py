@@ -26,7 +26,7 @@ class Route(Generic[LocalT, RemoteT]):
         self.subscribers: dict[LocalT, None] = {}
         self.shared: dict[RemoteT, None] = {}
         self.by_app: dict[str, dict[RemoteT, None]] = {}
-        self.idle = True
+        self.idle: bool = True
         self.sole: LocalT | None = None
 
     def refresh(self) -> None:

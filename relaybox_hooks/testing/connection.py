@@ -69,8 +69,8 @@ class Connection(asyncio.Protocol):
         self._when_drained: Callable[[], None] | None = None
         self._timer: asyncio.Handle | None = None
         self._keep_alive = True
-        self.number = 0
-        self.turn = 0
+        self.number: int = 0
+        self.turn: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

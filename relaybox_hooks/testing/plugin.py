@@ -21,29 +21,29 @@ from relaybox_hooks.testing.receiver import FaultReceiver
 from relaybox_hooks.testing.recorder import Recording, record
 
 if TYPE_CHECKING:
-    async_fixture = pytest.fixture
+    _async_fixture = pytest.fixture
 else:
     try:
-        from pytest_asyncio import fixture as async_fixture  # strict mode runs what this marks
+        from pytest_asyncio import fixture as _async_fixture  # strict mode runs what this marks
     except ImportError:
-        async_fixture = pytest.fixture
+        _async_fixture = pytest.fixture
 
 
-@async_fixture
+@_async_fixture
 async def hooks() -> AsyncIterator[Hooks[Any]]:
     """Open hooks without targets. Override it with your server's own."""
     async with Hooks() as hooks:
         yield hooks
 
 
-@async_fixture
+@_async_fixture
 async def recording(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
     """What is emitted into the fixture ``hooks``. A subscriber's error fails the test."""
     async with record(hooks) as recording:
         yield recording
 
 
-@async_fixture
+@_async_fixture
 async def webhook_receiver() -> AsyncIterator[FaultReceiver]:
     """A server for webhooks at ``webhook_receiver.url`` that answers 200."""
     async with FaultReceiver() as receiver:

@@ -72,8 +72,8 @@ class FaultReceiver:
         self._host = host
         self.requests: list[ReceivedRequest] = []
         self.accepted: list[Acceptance] = []
-        self.attempts = 0
-        self.connections = 0
+        self.attempts: int = 0
+        self.connections: int = 0
         self._listener: socket.socket | None = None
         self._accepting: set[asyncio.Task[object]] = set()
         self._open: set[Connection] = set()

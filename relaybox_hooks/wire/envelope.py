@@ -46,10 +46,10 @@ class Envelope:
     __slots__ = ("id", "name", "prefix", "time")
 
     def __init__(self, id: str, name: str, prefix: bytes, time: float) -> None:
-        self.id = id
-        self.name = name
-        self.prefix = prefix
-        self.time = time
+        self.id: str = id
+        self.name: str = name
+        self.prefix: bytes = prefix
+        self.time: float = time
 
     @staticmethod
     def encode(
