@@ -128,9 +128,9 @@ class HooksClosedError(RelayboxHooksError):
         advice = (
             "enter 'async with hooks' or await hooks.start() before the first emit"
             if state == "new"
-            else "no event is accepted once aclose() was called"
+            else "it accepts no events after aclose(); create a new one"
         )
-        super().__init__(f"hooks are {state}: {advice}")
+        super().__init__(f"this Hooks instance is {state}: {advice}")
         self.state = state
 
 

@@ -155,7 +155,9 @@ def webhook_paths(paths: tuple[str, ...]) -> frozenset[str]:
             item that is not a path.
     """
     if not paths:
-        raise ConfigError("paths", (), "name those that webhooks come to, such as '/webhook'")
+        raise ConfigError(
+            "paths", (), "give the paths that webhooks are sent to, such as '/webhook'"
+        )
     for path in paths:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigError("paths", path, "a path is text that begins with '/'")

@@ -80,7 +80,7 @@ class Envelope:
         if size > limit:
             raise PayloadError(
                 "data",
-                f"the body comes to {size} bytes and max_body allows {limit}: "
+                f"the body has {size} bytes and max_body allows {limit}: "
                 "send a reference to the data instead, or raise max_body",
             )
         return Envelope(event_id, name, prefix, time)
