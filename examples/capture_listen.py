@@ -1,9 +1,9 @@
-"""The picture of ``listen`` and ``trigger`` in the README, from real runs of both.
+"""Generator of the README's picture of ``listen`` and ``trigger``, from real runs of both.
 
     python examples/capture_listen.py
 
-Each program runs on a terminal of its own; what they write there becomes ``listen.svg``
-beside this file.
+Each program runs on its own pseudo-terminal; their output becomes ``listen.svg`` in the directory
+of this file.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ KEY: Final = "21d45d1d4dff46f13cd4478ba08395d9"
 
 _COLUMNS, _ROWS = 120, 40
 
-#: Seconds in which a program has to say something, or the capture fails.
-_PATIENCE: Final = 20.0
+#: Timeout for output of a program, seconds.
+_TIMEOUT: Final = 20.0
 
-#: What ``trigger`` sends to by default.
+#: Default port of ``listen`` and ``trigger``.
 _PORT: Final = 4000
 
 
 class OnTerminal:
-    """A program that runs on a terminal of its own, and what it has written there."""
+    """Program that runs on its own pseudo-terminal, with its output."""
 
     def __init__(self, command: str) -> None:
         self._ours, theirs = pty.openpty()
@@ -61,28 +61,28 @@ class OnTerminal:
         return self._written.decode().replace("\r\n", "\n").rstrip("\n")
 
     def wait_for(self, lines: int) -> None:
-        """Read until it has written so many lines."""
-        deadline = time.monotonic() + _PATIENCE
+        """Read until the output has ``lines`` lines."""
+        deadline = time.monotonic() + _TIMEOUT
         while self._written.count(b"\n") < lines:
             if not select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"only this was written: {self.written}")
+                raise TimeoutError(f"the program wrote only: {self.written}")
             self._written += os.read(self._ours, 4096)
 
     def ends(self) -> None:
-        """Read until it has ended."""
+        """Read until the program exits."""
         while True:
             try:
                 data = os.read(self._ours, 4096)
-            except OSError:  # what Linux says of a terminal that nobody has open any more
+            except OSError:  # Linux raises EIO when the other side of the terminal is closed
                 data = b""
             if not data:
                 break
             self._written += data
-        self._process.wait(_PATIENCE)
+        self._process.wait(_TIMEOUT)
         os.close(self._ours)
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
 
@@ -107,7 +107,7 @@ def capture(picture: Path, port: int) -> None:
     for command, trigger in triggers.items():
         _show(console, command, trigger)
     svg = console.export_svg(title="relaybox-hooks listen, and trigger in another terminal")
-    # Fonts from elsewhere are not loaded where pictures are shown; any monospace one fits.
+    # Viewers of embedded SVGs do not load remote fonts; any monospace font fits.
     svg = re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
     picture.write_text(svg, encoding="utf-8")
     print(f"{picture}: {len(svg)} characters")
@@ -121,6 +121,6 @@ def _show(console: Console, command: str, program: OnTerminal) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Draw listen.svg from real runs.")
     parser.add_argument("picture", nargs="?", type=Path, default=PICTURE)
-    parser.add_argument("--port", type=int, default=_PORT, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=_PORT, help="0 selects a free one")
     options = parser.parse_args()
     capture(options.picture, options.port)

@@ -1,11 +1,11 @@
-"""A chat server that tells relaybox_hooks what happens in it, with a page to use it from.
+"""Chat server with a web page that emits its events with relaybox_hooks.
 
     python examples/chat_server.py                   then open http://127.0.0.1:8080/
     python examples/chat_server.py --webhook http://127.0.0.1:4000/webhook --key KEY
-    python examples/chat_server.py --demo            with a receiver and three people, by itself
+    python examples/chat_server.py --demo            with a receiver and three simulated users
 
-``examples/receiver.py`` is a receiver for the second form. How the hooks are set up is in
-``chat/app.py``; where events are emitted, in ``chat/server.py``.
+``examples/receiver.py`` is a receiver for the second form. ``chat/app.py`` creates the hooks,
+``chat/server.py`` emits the events.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from relaybox_hooks import ConfigError, Webhook
 async def serve(port: int, webhook: Webhook | None) -> None:
     app = make_app(make_hooks([webhook] if webhook else []), show_mail)
     async with serving(app, port) as bound:
-        told = f", events go to {webhook.shown_url}" if webhook else ""
-        print(f"chat at http://127.0.0.1:{bound}/{told}", flush=True)
+        target = f", events go to {webhook.shown_url}" if webhook else ""
+        print(f"chat at http://127.0.0.1:{bound}/{target}", flush=True)
         await asyncio.Event().wait()
 
 
 def show_mail(email: str, code: str) -> None:
-    """The console stands in for a mail server."""
+    """Print the code; stands for a mail server."""
     print(f"mail to {email!a}: your code is {code}", flush=True)
 
 
@@ -47,14 +47,16 @@ async def run(options: argparse.Namespace, webhook: Webhook | None) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="A chat server that emits webhooks.")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
-    parser.add_argument("--webhook", metavar="URL", help="is sent every event")
+    parser.add_argument("--port", type=int, default=8080, help="0 selects a free one")
+    parser.add_argument("--webhook", metavar="URL", help="target of all events")
     parser.add_argument(
         "--key",
         default=os.environ.get("RELAYBOX_SIGNING_KEY"),
         help="its signing key; or set RELAYBOX_SIGNING_KEY",
     )
-    parser.add_argument("--demo", action="store_true", help="play a scene and check every event")
+    parser.add_argument(
+        "--demo", action="store_true", help="run a scripted session and check every event"
+    )
     parser.add_argument(
         "--wrong-key",
         action="store_true",

@@ -1,14 +1,14 @@
-"""A chat on FastAPI websockets that tells webhooks, and a local function, what happens in it.
+"""Chat on FastAPI websockets that emits events to webhooks and to a local function.
 
     pip install -e ".[examples]"
     python examples/receiver.py --key KEY
     python examples/fastapi_chat.py --key KEY --webhook http://127.0.0.1:4000/webhook
     python -m websockets "ws://127.0.0.1:8000/rooms/lobby?name=ada"
 
-the last three in a terminal each. Connecting is a ``room:join`` and a ``presence:join``; a line
-is a ``room:publish``, ``/status away`` a ``user:status:update``; and however the connection ends,
-by Ctrl-C in the server too, there are a ``presence:leave`` and a ``room:leave``. The server
-prints each event, and the receiver prints it verified. To have uvicorn start the server:
+Run the last three in a terminal each. A connection emits ``room:join`` and ``presence:join``, a
+line ``room:publish``, ``/status away`` emits ``user:status:update``. When a connection ends, also
+by Ctrl-C in the server, it emits ``presence:leave`` and ``room:leave``. The server prints each
+event, and the receiver prints it when verified. To start the server by uvicorn:
 
     WEBHOOK_URL=... RELAYBOX_SIGNING_KEY=KEY uvicorn --app-dir examples fastapi_chat:app
 """
@@ -36,8 +36,8 @@ from relaybox_hooks import ConfigError, Event, Hooks, Session, User, Webhook
 Name: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 Outbox: TypeAlias = asyncio.Queue[str]
 
-# No socket ever waits for a webhook: one that is down costs its own oldest events, each of them
-# counted, logged and kept as a dead letter, and the chat goes on.
+# No socket waits for a webhook: a full lane drops its oldest events, each of them counted, logged
+# and kept as a dead letter.
 hooks = Hooks(overflow="drop_oldest", close_timeout=3)
 people: dict[Outbox, str] = {}
 
@@ -49,7 +49,7 @@ def show(event: Event) -> None:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """uvicorn ends the websockets before this, so that every goodbye is delivered."""
+    """Start and close the hooks; uvicorn closes the websockets first, so no event is lost."""
     if not hooks.webhooks and (url := os.environ.get("WEBHOOK_URL")):
         hooks.add_webhook(Webhook(url, ["*"], os.environ["RELAYBOX_SIGNING_KEY"]))
     async with hooks:
@@ -62,8 +62,8 @@ app = FastAPI(lifespan=lifespan)
 @app.websocket("/rooms/{room_id}")
 async def chat(websocket: WebSocket, room_id: Name, name: Name) -> None:
     await websocket.accept()
-    # One session per connection goes with all that happens on it. A real server learns from a
-    # token, not from the URL, whose it is.
+    # One session per connection for all of its events. A real server identifies the user by a
+    # token, not by the URL.
     user = User(id=name, username=name, is_online=True)
     session = Session(app_pid="chat", client_id=name, connection_id=str(uuid4()), user=user)
     async with asyncio.TaskGroup() as tasks:
@@ -77,7 +77,7 @@ async def chat(websocket: WebSocket, room_id: Name, name: Name) -> None:
 
 @asynccontextmanager
 async def visit(room_id: str, session: Session, outbox: Outbox) -> AsyncIterator[None]:
-    """In the room and seen in it. Whoever joined leaves, whatever ended the connection."""
+    """Join the room and its presence set, and leave both however the connection ends."""
     await hooks.emit("room:join", {"roomId": room_id}, session)
     await hooks.emit("presence:join", {"roomId": room_id, "userData": {}}, session)
     people[outbox] = room_id
@@ -102,7 +102,7 @@ async def act(room_id: str, session: Session, text: str) -> None:
 
 
 def say(room_id: str, text: str) -> None:
-    """To everybody in the room; a browser that is too far behind misses it, and stalls nobody."""
+    """Send to all connections in the room; a slow one misses the message instead of blocking."""
     for outbox, room in people.items():
         if room == room_id and not outbox.full():
             outbox.put_nowait(text)
@@ -112,14 +112,14 @@ async def write(websocket: WebSocket, outbox: Outbox) -> None:
     try:
         while True:
             await websocket.send_text(await outbox.get())
-    except WebSocketDisconnect:  # the reader sees it too
+    except WebSocketDisconnect:  # the reader gets the disconnect, too
         pass
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A chat on FastAPI that emits webhooks.")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
-    parser.add_argument("--webhook", metavar="URL", help="is sent every event")
+    parser.add_argument("--port", type=int, default=8000, help="0 selects a free one")
+    parser.add_argument("--webhook", metavar="URL", help="target of all events")
     parser.add_argument("--key", default=os.environ.get("RELAYBOX_SIGNING_KEY", ""))
     options = parser.parse_args()
     try:
@@ -128,7 +128,7 @@ def main() -> None:
         listener = socket.create_server(("127.0.0.1", options.port))
     except (ConfigError, OSError) as error:
         parser.error(str(error))
-    # uvicorn stops in peace, and then raises the signal that stopped it once more.
+    # After its graceful shutdown, uvicorn raises the signal again.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGINT, lambda *_: sys.exit())
     print(f"ws://127.0.0.1:{listener.getsockname()[1]}/rooms/ROOM?name=NAME", flush=True)

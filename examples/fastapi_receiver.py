@@ -1,10 +1,10 @@
-"""A webhook receiver in FastAPI: it sees verified requests only, and counts each event once.
+"""Webhook receiver in FastAPI that handles verified requests only and counts each event once.
 
     python examples/fastapi_receiver.py --port 4000 --key 21d45d1d4dff46f13cd4478ba08395d9
 
-The key may come from the environment instead (RELAYBOX_SIGNING_KEY), where `ps` does not show it.
-Each event is shown as one line, each refused request as one on stderr; GET /counts has the sums.
-FastAPI and uvicorn come with: pip install "relaybox-hooks[examples]"
+The key can be set in the environment instead (RELAYBOX_SIGNING_KEY), where `ps` does not show it.
+Prints a line for each event, and one on stderr for each rejected request; GET /counts returns the
+totals. FastAPI and uvicorn are in the extra: pip install "relaybox-hooks[examples]"
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VerifiedEvent: TypeAlias = Annotated[ReceivedEvent, Depends(received_event)]
 
 
 class Counts:
-    """How often each event happened; stands for a database, which may be away for a while."""
+    """Number of each event; stands for a database that may be unavailable at first."""
 
     def __init__(self, failures: int = 0) -> None:
         self._failures = failures
@@ -40,18 +40,19 @@ class Counts:
     def add(self, event: ReceivedEvent) -> None:
         if self._failures:
             self._failures -= 1
-            raise HTTPException(503, "on purpose: the sender is to come back")
+            raise HTTPException(503, "simulated failure: the sender should retry")
         self.of[event.name] += 1
-        # As ASCII, so that nothing in it can move a terminal's cursor.
+        # As ASCII, so that no control character reaches the terminal.
         print("counted", json.dumps([event.name, event.data]), flush=True)
 
 
 def make_app(key: str, url: str, counts: Counts) -> FastAPI:
-    """The receiver, with ``POST /webhook`` and ``GET /counts``.
+    """Return the application with ``POST /webhook`` and ``GET /counts``.
 
     Args:
-        key: the webhook's signing key.
-        url: where it is served, for the line that says so.
+        key: signing key of the webhook.
+        url: URL of the receiver, to print at the start.
+        counts: counter of events.
     """
     handled = HandledEvents()
 
@@ -61,12 +62,12 @@ def make_app(key: str, url: str, counts: Counts) -> FastAPI:
         yield
 
     app = FastAPI(lifespan=announce)
-    # Forged, stale and replayed requests are answered here; the handler never sees them.
+    # The middleware rejects forged, stale and replayed requests before the handler.
     app.add_middleware(WebhookMiddleware, WebhookVerifier(key), "/webhook")
 
     @app.post("/webhook", status_code=204)
     async def webhook(event: VerifiedEvent) -> None:
-        # A retry comes again when the answer was lost, or when counting failed the first time.
+        # A retry arrives if the response was lost, or if counting failed the first time.
         async with handled.claim(event) as unhandled:
             if unhandled:
                 counts.add(event)
@@ -80,9 +81,15 @@ def make_app(key: str, url: str, counts: Counts) -> FastAPI:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify webhooks with FastAPI and count them.")
-    parser.add_argument("--port", type=int, default=4000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=4000, help="0 selects a free one")
     parser.add_argument("--key", default=os.environ.get("RELAYBOX_SIGNING_KEY"))
-    parser.add_argument("--fail-first", type=int, default=0, metavar="N", help="503 to N requests")
+    parser.add_argument(
+        "--fail-first",
+        type=int,
+        default=0,
+        metavar="N",
+        help="respond with 503 to the first N requests",
+    )
     options = parser.parse_args()
     if not options.key:
         parser.error("give the webhook's signing key: --key, or RELAYBOX_SIGNING_KEY")

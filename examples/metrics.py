@@ -1,9 +1,9 @@
-"""A server with metrics: somebody joins a room every so often, and Prometheus can scrape it.
+"""Server that emits an event at intervals and serves metrics for Prometheus.
 
     python examples/metrics.py --port 8000
     curl http://127.0.0.1:8000/metrics
 
-Its one webhook goes to itself, to an endpoint that is unavailable at every third request.
+Its webhook sends to the server itself, to an endpoint that answers every third request with 503.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ROOMS = ("chat:lobby", "chat:garden")
 
 
 def make_app(url: str, pause: float) -> web.Application:
-    """The server as an aiohttp application: ``GET /metrics`` and ``POST /webhook``.
+    """Return the aiohttp application with ``GET /metrics`` and ``POST /webhook``.
 
     Args:
-        url: where it will be reached, without a path.
+        url: base URL of the server, without a path.
         pause: seconds between two events.
     """
     registry = CollectorRegistry()
@@ -48,7 +48,7 @@ def make_app(url: str, pause: float) -> web.Application:
         print(f"welcome to {event.data['roomId']}", flush=True)
 
     async def scrape(request: web.Request) -> web.Response:
-        # In a thread: the text of many webhooks takes its time, and the sockets have none.
+        # In a thread, because the text of many webhooks takes long enough to stall the event loop.
         text = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -76,7 +76,7 @@ def make_app(url: str, pause: float) -> web.Application:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Emit events and show their metrics.")
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=8000, help="0 selects a free one")
     parser.add_argument(
         "--pause", type=float, default=1.0, metavar="SECONDS", help="between events"
     )

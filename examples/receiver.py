@@ -1,8 +1,8 @@
-"""A webhook receiver: every request is verified, answered, and shown as one line.
+"""Webhook receiver that verifies every request and prints it as one line.
 
     python examples/receiver.py --port 4000 --key 21d45d1d4dff46f13cd4478ba08395d9
 
-The key may come from the environment instead (RELAYBOX_SIGNING_KEY), where `ps` does not show it.
+The key can be set in the environment instead (RELAYBOX_SIGNING_KEY), where `ps` does not show it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _COLUMNS = 110
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """What came of one request, in plain values; ``str()`` is the line to show.
+    """Result of one request; ``str()`` is the line to print.
 
-    ``event`` and what follows it stay empty where the request was not verified: nothing that
-    an unverified body says is to be believed, nor shown.
+    ``event`` and the later fields are empty if the request failed verification, because an
+    unverified body is untrusted.
     """
 
     status: int
@@ -72,7 +72,7 @@ class Delivery:
 
 
 def _one_line(text: str) -> str:
-    """``text`` as any terminal can show it, without what could move its cursor, and not wrapped."""
+    """Return ``text`` truncated to one line, without control and unencodable characters."""
     shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
     if len(shown) > _COLUMNS:
         shown = shown[: _COLUMNS - 1] + "…"
@@ -82,12 +82,12 @@ def _one_line(text: str) -> str:
 def make_app(
     key: str, on_delivery: Callable[[Delivery], None], *, fail_first: int = 0
 ) -> web.Application:
-    """The receiver as an aiohttp application, with ``POST /webhook``.
+    """Return the aiohttp application with ``POST /webhook``.
 
     Args:
-        key: the webhook's signing key.
-        on_delivery: told of every request, before it is answered.
-        fail_first: this many requests get a 503 to begin with, as during a deployment.
+        key: signing key of the webhook.
+        on_delivery: called with the result of each request before the response.
+        fail_first: number of requests to answer with 503 first, as during a deployment.
     """
     verifier = WebhookVerifier(key)
     failures_left = fail_first
@@ -97,7 +97,7 @@ def make_app(
         body = await request.read()
         if failures_left:
             failures_left -= 1
-            on_delivery(Delivery(status=503, reason="on purpose: the sender is to come back"))
+            on_delivery(Delivery(status=503, reason="simulated failure: the sender should retry"))
             return web.json_response({"error": "Unavailable"}, status=503)
         try:
             event = verifier.verify(request.headers, body)
@@ -107,8 +107,8 @@ def make_app(
             status = 400 if unreadable else 401
             on_delivery(Delivery(status=status, reason=f"{name}: {reason}"))
             return web.json_response({"error": name, "reason": reason}, status=status)
-        # A duplicate was processed before and only its answer got lost: say yes again, and
-        # leave out what must not happen twice.
+        # A duplicate was processed before and only its response was lost: respond with success
+        # again, and skip effects that must not happen twice.
         on_delivery(Delivery.of(event))
         return web.Response(status=HTTPStatus.NO_CONTENT)
 
@@ -119,10 +119,16 @@ def make_app(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify webhooks and show each as one line.")
-    parser.add_argument("--port", type=int, default=4000, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=4000, help="0 selects a free one")
     parser.add_argument("--key", default=os.environ.get("RELAYBOX_SIGNING_KEY"))
     parser.add_argument("--json", action="store_true", help="print JSON lines, for programs")
-    parser.add_argument("--fail-first", type=int, default=0, metavar="N", help="503 to N requests")
+    parser.add_argument(
+        "--fail-first",
+        type=int,
+        default=0,
+        metavar="N",
+        help="respond with 503 to the first N requests",
+    )
     options = parser.parse_args()
     if not options.key:
         parser.error("give the webhook's signing key: --key, or RELAYBOX_SIGNING_KEY")

@@ -37,17 +37,17 @@ from aiohttp import web
 from relaybox_hooks import ConfigError, Event, Hooks, PayloadError, Session, User, Webhook
 from relaybox_hooks.events import PresenceEventName, RoomMessageData
 
-# No client ever waits for a webhook: one that is down costs its own oldest events, each of them
-# counted, logged and kept as a dead letter, and the rest goes on.
+# No client waits for a webhook: a full lane drops its oldest events, each of them counted, logged
+# and kept as a dead letter.
 hooks = Hooks(overflow="drop_oldest", close_timeout=3)
 
-# Without async_handlers what a client asks for is done in the order in which it asked.
+# Without async_handlers the requests of a client are handled in order.
 sio = socketio.AsyncServer(async_mode="aiohttp", async_handlers=False, max_http_buffer_size=16_384)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A connection: its one session, and its rooms with what it shows of itself in each."""
+    """Connection with its session, and its presence data by room."""
 
     session: Session
     rooms: dict[str, object] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def show(event: Event) -> None:
 @sio.event
 async def connect(sid: str, environ: object, auth: object) -> None:
     match auth:
-        case {"name": str(name)} if name.isprintable():  # a real server asks for a token
+        case {"name": str(name)} if name.isprintable():  # a real server requires a token
             user = User(id=name, username=name, is_online=True)
         case _:
             raise socketio.exceptions.ConnectionRefusedError('connect with auth={"name": NAME}')
@@ -75,7 +75,7 @@ async def connect(sid: str, environ: object, auth: object) -> None:
 
 @sio.on("*")
 async def act(action: str, sid: str, *arguments: object) -> str:
-    """What a client asks for, if it may. Emitting first, a refusal by the hooks changes nothing."""
+    """Handle a client's request. Emits first, so that a PayloadError changes no state."""
     who = people[sid]
     try:
         match action, arguments:
@@ -99,14 +99,14 @@ async def act(action: str, sid: str, *arguments: object) -> str:
                 await sio.leave_room(sid, room)
             case _:
                 return "refused"
-    except PayloadError as error:  # binary data, say, which JSON does not have
+    except PayloadError as error:  # for example binary data, which JSON cannot represent
         return str(error)
     return "ok"
 
 
 @sio.event
 async def disconnect(sid: str, reason: str) -> None:
-    """Whoever joined leaves, whatever ended the connection."""
+    """Emit the end of all visits, however the connection ended."""
     who = people.pop(sid)
     for room in list(who.rooms):
         await part(who, room)
@@ -125,24 +125,24 @@ def make_app(address: str) -> web.Application:
             print(address, flush=True)
             yield
 
-    async def hang_up(app: web.Application) -> None:
+    async def disconnect_all(app: web.Application) -> None:
         for sid in list(people):
             await sio.disconnect(sid)
         await sio.shutdown()
 
     app = web.Application()
     sio.attach(app)
-    # aiohttp stops in this order: nobody new is let in, everybody is hung up on, and last of all
-    # the hooks deliver what is pending.
-    app.on_shutdown.append(hang_up)
+    # aiohttp shuts down in this order: it stops accepting connections, closes the open ones, and
+    # last the hooks deliver all pending events.
+    app.on_shutdown.append(disconnect_all)
     app.cleanup_ctx.append(lifespan)
     return app
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A Socket.IO server that emits webhooks.")
-    parser.add_argument("--port", type=int, default=8002, help="0 takes a free one")
-    parser.add_argument("--webhook", metavar="URL", help="is sent every event")
+    parser.add_argument("--port", type=int, default=8002, help="0 selects a free one")
+    parser.add_argument("--webhook", metavar="URL", help="target of all events")
     parser.add_argument("--key", default=os.environ.get("RELAYBOX_SIGNING_KEY", ""))
     options = parser.parse_args()
     try:
@@ -152,7 +152,7 @@ def main() -> None:
     except (ConfigError, OSError) as error:
         parser.error(str(error))
     app = make_app(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    # Clients that do not hang up in turn are cut off after half a second.
+    # Connections that clients do not close are aborted after half a second.
     web.run_app(app, sock=listener, print=None, access_log=None, shutdown_timeout=0.5)
 
 

@@ -1,14 +1,14 @@
-"""A chat on the websockets library that is stopped without losing an event.
+"""Chat on the websockets library that loses no event at shutdown.
 
     pip install -e ".[examples]"
     python examples/receiver.py --key KEY
     python examples/websockets_server.py --key KEY --webhook http://127.0.0.1:4000/webhook
     python -m websockets "ws://127.0.0.1:8001/rooms/lobby?name=ada"
 
-the last three in a terminal each. Connecting is a ``room:join`` and a ``presence:join``; a line
-is a ``room:publish``, ``/status away`` a ``user:status:update``. Now stop the server, by Ctrl-C
-or SIGTERM: it hangs up on everybody, prints everybody's ``presence:leave`` and ``room:leave``,
-and exits when the receiver has them too, or, if it does not answer, after three seconds.
+Run the last three in a terminal each. A connection emits ``room:join`` and ``presence:join``, a
+line ``room:publish``, ``/status away`` emits ``user:status:update``. Now stop the server by Ctrl-C
+or SIGTERM: it closes all connections, prints a ``presence:leave`` and ``room:leave`` for each,
+and exits when the receiver has them, or after three seconds if it does not respond.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from websockets.frames import CloseCode
 
 from relaybox_hooks import ConfigError, Event, Hooks, Session, User, Webhook
 
-# No socket ever waits for a webhook: one that is down costs its own oldest events, each of them
-# counted, logged and kept as a dead letter, and the chat goes on.
+# No socket waits for a webhook: a full lane drops its oldest events, each of them counted, logged
+# and kept as a dead letter.
 hooks = Hooks(overflow="drop_oldest", close_timeout=3)
 people: dict[ServerConnection, str] = {}
 
@@ -45,8 +45,8 @@ async def chat(websocket: ServerConnection) -> None:
         await websocket.close(CloseCode.POLICY_VIOLATION, "connect to /rooms/ROOM?name=NAME")
         return
     room_id, name = asked
-    # One session per connection goes with all that happens on it. A real server learns from a
-    # token, not from the URL, whose it is.
+    # One session per connection for all of its events. A real server identifies the user by a
+    # token, not by the URL.
     user = User(id=name, username=name, is_online=True)
     session = Session(app_pid="chat", client_id=name, connection_id=str(uuid4()), user=user)
     await hooks.emit("room:join", {"roomId": room_id}, session)
@@ -58,9 +58,9 @@ async def chat(websocket: ServerConnection) -> None:
             if isinstance(text, str):
                 await act(room_id, session, text)
     except ConnectionClosedError:
-        pass  # it vanished
+        pass  # the connection was lost
     finally:
-        # Whoever joined leaves, whatever ended the connection.
+        # Emit the end of the visit, however the connection ended.
         del people[websocket]
         say(room_id, f"* {name} left")
         await hooks.emit("presence:leave", {"roomId": room_id, "userData": {}}, session)
@@ -78,12 +78,12 @@ async def act(room_id: str, session: Session, text: str) -> None:
 
 
 def say(room_id: str, text: str) -> None:
-    """To everybody in the room. Waits for nobody: who reads nothing does not answer pings."""
+    """Send to all connections in the room without waiting; pings detect clients that hang."""
     broadcast([websocket for websocket, room in people.items() if room == room_id], text)
 
 
 def asked_for(websocket: ServerConnection) -> tuple[str, str] | None:
-    """The room and the name in ``/rooms/ROOM?name=NAME``."""
+    """Return room and name of ``/rooms/ROOM?name=NAME``, ``None`` for another path."""
     path, _, query = (websocket.request.path if websocket.request else "").partition("?")
     match path.split("/"), parse_qs(query):
         case ["", "rooms", room_id], {"name": [name]} if room_id:
@@ -93,11 +93,11 @@ def asked_for(websocket: ServerConnection) -> tuple[str, str] | None:
 
 async def serve_until_stopped(port: int) -> None:
     stop = asyncio.Event()
-    if sys.platform != "win32":  # where Ctrl-C cancels this task, which comes to the same
+    if sys.platform != "win32":  # on Windows Ctrl-C cancels this task instead
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Left from the right: the server hangs up, and waits until everybody's leaving was emitted;
-    # then the hooks deliver what is pending.
+    # Exits in reverse order: the server closes all connections and waits for their handlers, then
+    # the hooks deliver all pending events.
     async with (
         hooks,
         serve(chat, "127.0.0.1", port, max_size=16_384, close_timeout=1) as server,
@@ -109,8 +109,8 @@ async def serve_until_stopped(port: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A chat on websockets that emits webhooks.")
-    parser.add_argument("--port", type=int, default=8001, help="0 takes a free one")
-    parser.add_argument("--webhook", metavar="URL", help="is sent every event")
+    parser.add_argument("--port", type=int, default=8001, help="0 selects a free one")
+    parser.add_argument("--webhook", metavar="URL", help="target of all events")
     parser.add_argument("--key", default=os.environ.get("RELAYBOX_SIGNING_KEY", ""))
     options = parser.parse_args()
     try:

@@ -1,18 +1,18 @@
-"""The tree of errors. Each carries what a handler needs as attributes.
+"""Exception hierarchy of the library. Details are attributes of each exception.
 
 ::
 
     RelayboxHooksError
-    ├── ConfigError (ValueError)            a webhook, policy or option that cannot work
-    ├── UnknownEventError (ValueError)      an event name nobody declared
-    ├── UnknownTargetError (LookupError)    no webhook with that id is registered
-    ├── PayloadError (ValueError)           data or session that cannot be sent faithfully
-    ├── LaneFullError                       a target's lane has no room
-    ├── HooksClosedError                    not started yet, closing or closed
-    ├── JournalWaitError                    emit_nowait, where emit waits for the journal
-    ├── EgressError (OSError)               an address the egress policy refuses
-    ├── MissingExtraError (ImportError)     an optional dependency that is not installed
-    └── VerificationError                   a received request that must not be trusted
+    ├── ConfigError (ValueError)            invalid value of an option, policy or webhook
+    ├── UnknownEventError (ValueError)      undeclared event name
+    ├── UnknownTargetError (LookupError)    unregistered webhook or subscriber
+    ├── PayloadError (ValueError)           data or session that JSON cannot represent exactly
+    ├── LaneFullError                       full lane of a target
+    ├── HooksClosedError                    Hooks not started yet, closing or closed
+    ├── JournalWaitError                    emit_nowait for an event that a journal must store
+    ├── EgressError (OSError)               address blocked by the egress policy
+    ├── MissingExtraError (ImportError)     optional dependency that is not installed
+    └── VerificationError                   received request that failed verification
         ├── MissingHeaderError
         ├── InvalidSignatureError
         ├── TimestampError
@@ -27,24 +27,24 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: ``errno`` of every :class:`EgressError`. Negative, so no operating system produces it, and
-#: constant, so it survives the merging of several addresses' errors into one ``OSError``.
+#: ``errno`` of every :class:`EgressError`. Negative, so that no operating system uses it, and
+#: constant, because asyncio merges the errors of several addresses into one ``OSError``.
 EGRESS_ERRNO: Final = -403
 
-#: How a request was signed: as RelayBox does it, or as Standard Webhooks has it.
+#: Signature scheme of a request: RelayBox or Standard Webhooks.
 Scheme: TypeAlias = Literal["relaybox", "standard"]
 
 
 class RelayboxHooksError(Exception):
-    """The root of every error this library raises on purpose."""
+    """Base class of all exceptions that this library raises deliberately."""
 
 
 class ConfigError(RelayboxHooksError, ValueError):
-    """An option, policy or webhook was given a value that cannot work.
+    """Raised when an option, policy or webhook has an invalid value.
 
     Attributes:
-        option: the name of the argument at fault.
-        value: what was given; ``"***"`` where it is a secret.
+        option: name of the argument.
+        value: value of the argument; ``"***"`` if it is a secret.
     """
 
     def __init__(self, option: str, value: object, advice: str) -> None:
@@ -54,15 +54,15 @@ class ConfigError(RelayboxHooksError, ValueError):
 
 
 class UnknownEventError(RelayboxHooksError, ValueError):
-    """An event name, or a pattern that matches no event, that nobody declared.
+    """Raised when an event name is undeclared or a pattern matches no declared name.
 
     Attributes:
-        name: the unknown name.
-        suggestion: the nearest declared name, or ``None`` where none is near.
+        name: the undeclared name or pattern.
+        suggestion: closest declared name, ``None`` if none is close.
     """
 
     def __init__(self, name: object, known: Iterable[str]) -> None:
-        # Where it is needed: a program without the error has no use for what it imports.
+        # Imported here, so that programs that never raise the error do not load difflib.
         from difflib import get_close_matches  # noqa: PLC0415
 
         near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
@@ -75,10 +75,10 @@ class UnknownEventError(RelayboxHooksError, ValueError):
 
 
 class UnknownTargetError(RelayboxHooksError, LookupError):
-    """No webhook with this id, or no such subscriber, is registered.
+    """Raised when a webhook id or a subscriber function is not registered.
 
     Attributes:
-        target: the id, or the function, that was asked for.
+        target: the id or the function.
     """
 
     def __init__(self, target: object, advice: str) -> None:
@@ -87,11 +87,11 @@ class UnknownTargetError(RelayboxHooksError, LookupError):
 
 
 class PayloadError(RelayboxHooksError, ValueError):
-    """Data or a session holds a value that JSON cannot carry faithfully. Nothing was queued.
+    """Raised when JSON cannot represent data or session exactly. No target got the event.
 
     Attributes:
-        path: where the value is, for example ``data.items[3].price``.
-        reason: what is wrong with it and what to do.
+        path: location of the value, for example ``data.items[3].price``.
+        reason: cause and remedy.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -101,14 +101,14 @@ class PayloadError(RelayboxHooksError, ValueError):
 
 
 class LaneFullError(RelayboxHooksError):
-    """A target's lane has no room, and waiting for some was not allowed or could not end.
+    """Raised when a lane is full and ``emit`` may not wait, or would wait forever.
 
-    Raised by ``emit_nowait``, by ``emit`` where ``overflow="raise"``, and by a subscriber's
-    own ``emit`` that would wait for itself. No target received the event.
+    Raised by ``emit_nowait``, by ``emit`` with ``overflow="raise"``, and by an ``emit`` in a
+    subscriber that would wait for its own lane. No target got the event.
 
     Attributes:
-        target: the webhook's id or the subscriber's name.
-        limit: the bound of the lane, in events.
+        target: id of the webhook or name of the subscriber.
+        limit: bound of the lane, in events.
     """
 
     def __init__(self, target: str, limit: int, reason: str) -> None:
@@ -118,7 +118,7 @@ class LaneFullError(RelayboxHooksError):
 
 
 class HooksClosedError(RelayboxHooksError):
-    """``emit`` was called before ``start()``, or after closing began.
+    """Raised by ``emit`` before ``start()`` and after closing has begun.
 
     Attributes:
         state: ``"new"``, ``"closing"`` or ``"closed"``.
@@ -128,14 +128,14 @@ class HooksClosedError(RelayboxHooksError):
         advice = (
             "enter 'async with hooks' or await hooks.start() before the first emit"
             if state == "new"
-            else "no event is accepted once aclose() was called"
+            else "it accepts no events after aclose(); create a new one"
         )
-        super().__init__(f"hooks are {state}: {advice}")
+        super().__init__(f"this Hooks instance is {state}: {advice}")
         self.state = state
 
 
 class JournalWaitError(RelayboxHooksError):
-    """``emit_nowait`` was called for an event that the journal has to store first."""
+    """Raised by ``emit_nowait`` for an event that the journal must store first."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -145,11 +145,11 @@ class JournalWaitError(RelayboxHooksError):
 
 
 class EgressError(RelayboxHooksError, OSError):
-    """The egress policy refuses to connect to an address. The delivery fails for good.
+    """Raised when the egress policy blocks an address. The delivery fails permanently.
 
     Attributes:
-        address: the IP address that would have been connected to.
-        rule: the network or rule that refused it, for example ``169.254.0.0/16 link-local``.
+        address: the blocked IP address.
+        rule: network or rule that blocks it, for example ``169.254.0.0/16 link-local``.
     """
 
     def __init__(self, address: str, rule: str) -> None:
@@ -162,11 +162,11 @@ class EgressError(RelayboxHooksError, OSError):
 
 
 class MissingExtraError(RelayboxHooksError, ImportError):
-    """A module was imported that needs a package which is not installed.
+    """Raised on import of a module whose optional dependency is not installed.
 
     Attributes:
-        package: what is missing.
-        extra: the extra of relaybox-hooks that brings it.
+        package: name of the missing package.
+        extra: extra of relaybox-hooks that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:
@@ -176,14 +176,14 @@ class MissingExtraError(RelayboxHooksError, ImportError):
 
 
 class VerificationError(RelayboxHooksError):
-    """A received request must not be trusted; the subclasses say why."""
+    """Raised when a received request fails verification; subclasses give the cause."""
 
 
 class MissingHeaderError(VerificationError):
-    """A header that every request of its kind carries is not there.
+    """Raised when a required header is missing.
 
     Attributes:
-        header: its name.
+        header: name of the header.
     """
 
     def __init__(self, header: str, kind: str = "RelayBox webhook") -> None:
@@ -192,10 +192,10 @@ class MissingHeaderError(VerificationError):
 
 
 class InvalidSignatureError(VerificationError):
-    """No key of the verifier produces the request's signature for its body.
+    """Raised when the signature matches the body under none of the verifier's keys.
 
     Attributes:
-        scheme: whose signature it is, ``"relaybox"`` or ``"standard"``.
+        scheme: scheme of the signature, ``"relaybox"`` or ``"standard"``.
     """
 
     def __init__(self, scheme: Scheme = "relaybox") -> None:
@@ -211,12 +211,12 @@ class InvalidSignatureError(VerificationError):
 
 
 class TimestampError(VerificationError):
-    """The request was signed too long ago, or too far in the future.
+    """Raised when the request was signed too long ago, or too far in the future.
 
     Attributes:
-        timestamp: the timestamp as the request has it, text.
-        skew: seconds between it and the verifier's clock; positive when it lies in the past.
-        tolerance: the seconds allowed either way.
+        timestamp: timestamp of the request, text.
+        skew: seconds by which it is behind the verifier's clock; negative if ahead.
+        tolerance: allowed seconds in either direction.
     """
 
     def __init__(self, timestamp: str, skew: float, tolerance: float) -> None:
@@ -231,10 +231,10 @@ class TimestampError(VerificationError):
 
 
 class MalformedBodyError(VerificationError):
-    """The body is not the JSON object that the protocol sends.
+    """Raised when the body is not a JSON object of the protocol's shape.
 
     Attributes:
-        reason: what is wrong with it.
+        reason: description of the fault.
     """
 
     def __init__(self, reason: str) -> None:
@@ -243,10 +243,10 @@ class MalformedBodyError(VerificationError):
 
 
 class ReplayedRequestError(VerificationError):
-    """The very same request was accepted before.
+    """Raised when the same request was accepted before (a replay attack).
 
     Attributes:
-        event_id: the id of the event it carries.
+        event_id: id of the event in the request.
     """
 
     def __init__(self, event_id: str) -> None:

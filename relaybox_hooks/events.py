@@ -1,4 +1,4 @@
-"""What can happen: the catalogue of event names, their payloads, and :class:`Event`."""
+"""Events: names, payload types, the :class:`Event` class and the catalogue of names."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ DataT_co = TypeVar("DataT_co", covariant=True, default=Any)
 
 
 class Event(Generic[DataT_co]):
-    """One thing that happened. Read-only by convention: every target is handed the same one.
+    """Emitted or received event. Treat it as read-only: all targets share one instance.
 
     Attributes:
-        id: a UUID; the same for every target and on every attempt.
-        name: the event's name, for example ``"room:join"``.
-        data: what the server passed to ``emit``. For a subscriber it is that very object.
-        session: who it happened to; all of its members are ``None`` where none was given.
+        id: UUID string, the same for every target and on every attempt.
+        name: event name, for example ``"room:join"``.
+        data: payload; for a subscriber the object that was passed to ``emit``, not a copy.
+        session: connection and user; all members are ``None`` if ``emit`` was given no session.
     """
 
     __slots__ = ("_time", "data", "id", "name", "session")
@@ -131,8 +131,13 @@ class Event(Generic[DataT_co]):
         self._time = time
 
     @property
+    def time(self) -> float:
+        """Return the time of :attr:`timestamp` in seconds since the Unix epoch."""
+        return self._time
+
+    @property
     def timestamp(self) -> datetime:
-        """When it was emitted or, of a received event, when this attempt was signed (UTC)."""
+        """Return the time of the emit or, for a received event, of the attempt's signing (UTC)."""
         return datetime.fromtimestamp(self._time, UTC)
 
     def __repr__(self) -> str:
@@ -140,7 +145,7 @@ class Event(Generic[DataT_co]):
 
 
 class Catalogue:
-    """The declared event names, and what a pattern over them stands for."""
+    """Set of declared event names, with pattern matching."""
 
     __slots__ = ("names",)
 
@@ -158,10 +163,10 @@ class Catalogue:
             self.names[name] = None
 
     def matching(self, pattern: str) -> tuple[str, ...]:
-        """The declared names that ``pattern`` stands for: a name, ``"room:*"`` or ``"*"``.
+        """Return the declared names that match a name, ``"room:*"`` or ``"*"``.
 
         Raises:
-            UnknownEventError: it stands for none.
+            UnknownEventError: no declared name matches ``pattern``.
         """
         names: tuple[str, ...] = ()
         if pattern == "*":

@@ -1,4 +1,4 @@
-"""Who it happened to: from what a server keeps of a connection to the eight wire fields."""
+"""Sessions: the eight wire fields that identify the connection and user of an event."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """The account behind a session, as the wire names it in camelCase.
+    """User account of a session; on the wire its members are in camelCase.
 
-    ``extra`` holds further members; they go out, and come in, beside the documented ones.
+    Attributes:
+        extra: members beyond the documented ones by wire name, sent and received unchanged.
     """
 
     id: str | None = None
@@ -58,7 +59,7 @@ class User:
 
     @classmethod
     def _documented(cls, get: Callable[[str], Any]) -> User:
-        # What a verifier reads with every event. Written out, it takes half the time.
+        # Hot path of every verified event: written out, it takes half the time of a loop.
         return cls(
             id=get("id"),
             client_id=get("clientId"),
@@ -75,26 +76,28 @@ class User:
         )
 
     def to_wire(self) -> dict[str, Any]:
-        """The members by their wire names, the unknown ones ``None``."""
+        """Return all members by wire name, unset ones as ``None``."""
         known = {name: getattr(self, attribute) for name, attribute in _USER_NAMES.items()}
         return {**self.extra, **known}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Who an event happened to: exactly the fields that leave the process.
+    """Connection and user of an event: exactly the fields that leave the process.
 
-    Make one per connection and pass it to every ``emit``: its encoded form is kept and reused.
+    Create one per connection and pass it to every ``emit``: its encoded form is cached.
 
     Attributes:
-        app_pid: the application's public id; selects the webhooks bound to it.
-        key_id: the API key the connection was opened with.
-        client_id: the user's id as the application knows it.
-        connection_id: the websocket connection; with ``client_id`` the default order key.
-        socket_id: the transport's own id.
-        timestamp: when the session began, ISO 8601 text.
-        exp: when it expires, seconds since the Unix epoch.
-        user: the account; a mapping with the wire names is turned into a :class:`User`.
+        app_pid: public id of the application; selects the webhooks bound to it.
+        key_id: id of the API key that opened the connection.
+        client_id: id of the user in the application.
+        connection_id: id of the websocket connection; default order key, with ``client_id``.
+        socket_id: id of the transport.
+        timestamp: start of the session, ISO 8601 text.
+        exp: expiry of the session, seconds since the Unix epoch.
+        user: user account; a mapping with the wire names is converted to a :class:`User`.
+        encoded: cached canonical text of the wire fields, UTF-8; ``None`` before the first
+            emit. Set by :meth:`cache_encoded`; not a wire field.
     """
 
     app_pid: str | None = None
@@ -105,10 +108,10 @@ class Session:
     timestamp: str | None = None
     exp: float | None = None
     user: User | None = None
-    _encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
+    encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        texts = (  # in the order of their wire names; a loop with getattr takes twice as long
+        texts = (  # in field order; a loop with getattr takes twice as long
             self.app_pid,
             self.key_id,
             self.client_id,
@@ -127,17 +130,17 @@ class Session:
 
     @classmethod
     def of(cls, value: SessionLike | None) -> Session:
-        """Build from whatever ``emit`` was given.
+        """Build from a Session, a mapping with the wire names, an object or ``None``.
 
         Raises:
-            PayloadError: ``value`` is no session, or a field of it has the wrong type.
+            PayloadError: ``value`` has none of a session's members, or one of the wrong type.
         """
         if isinstance(value, cls):
             return value
         if value is None:
             return NO_SESSION
         if type(value) is dict and "appPid" in value:
-            # Written out, as it is done for every event that is verified, or emitted with a dict.
+            # Hot path of verified events and of emits with a dict: faster than a loop.
             get = value.get
             return cls(
                 app_pid=get("appPid"),
@@ -156,16 +159,20 @@ class Session:
                 if name in value
             }
             if value and not found:
-                raise _stranger(value, _SESSION_NAMES, "session")
+                raise _members_error(value, _SESSION_NAMES, "session")
             return cls(**found)
         return cls(**_attributes(value, _SESSION_NAMES, "session"))
 
     def to_wire(self) -> dict[str, Any]:
-        """The eight members by their wire names, the unknown ones ``None``."""
+        """Return the eight wire fields by wire name, unset ones as ``None``."""
         wire = {name: getattr(self, attribute) for name, attribute in _SESSION_NAMES.items()}
         if self.user is not None:
             wire["user"] = self.user.to_wire()
         return wire
+
+    def cache_encoded(self, encoded: bytes) -> None:
+        """Set :attr:`encoded`, the canonical text of :meth:`to_wire`, for later emits."""
+        object.__setattr__(self, "encoded", encoded)
 
 
 def _camel(name: str) -> str:
@@ -174,12 +181,12 @@ def _camel(name: str) -> str:
 
 
 def _wire_names(cls: type, *internal: str) -> dict[str, str]:
-    """Wire name to attribute name, for every field but the internal ones."""
+    """Return attribute names by wire name, for every field except ``internal``."""
     return {_camel(f.name): f.name for f in fields(cls) if f.name not in internal}
 
 
 _USER_NAMES: Final = _wire_names(User, "extra")
-_SESSION_NAMES: Final = _wire_names(Session, "_encoded")
+_SESSION_NAMES: Final = _wire_names(Session, "encoded")
 
 
 def _attributes(value: object, names: Mapping[str, str], path: str) -> dict[str, Any]:
@@ -192,14 +199,14 @@ def _attributes(value: object, names: Mapping[str, str], path: str) -> dict[str,
         except Exception as error:
             raise PayloadError(
                 f"{path}.{name}",
-                f"reading it raised {type(error).__name__}: {error}; pass what holds plain values",
+                f"reading it raised {type(error).__name__}: {error}; pass one with plain values",
             ) from error
     if not found:
-        raise _stranger(value, names, path)
+        raise _members_error(value, names, path)
     return found
 
 
-def _stranger(value: object, names: Mapping[str, str], path: str) -> PayloadError:
+def _members_error(value: object, names: Mapping[str, str], path: str) -> PayloadError:
     return PayloadError(
         path,
         f"a {type(value).__name__} without any of its members: pass a mapping with the wire "
@@ -208,9 +215,9 @@ def _stranger(value: object, names: Mapping[str, str], path: str) -> PayloadErro
     )
 
 
-#: What ``emit`` takes as a session: a :class:`Session`, a mapping with the wire names, or any
-#: object that has the wire names in snake_case as attributes.
+#: Types that ``emit`` accepts as a session: a :class:`Session`, a mapping with the wire names, or
+#: any object that has the wire names in snake_case as attributes.
 SessionLike: TypeAlias = Session | Mapping[str, Any] | object
 
-#: The session of an event that was emitted without one.
+#: Session of an event that was emitted without one.
 NO_SESSION: Final = Session()

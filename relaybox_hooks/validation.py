@@ -1,4 +1,7 @@
-"""Checks of the values that users give: each returns the value in its normal form or names it."""
+"""Validation of option values.
+
+Each function returns the value in its normal form or raises a ConfigError that names the option.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from relaybox_hooks.errors import ConfigError
 
-#: What a full lane does with one more event.
+#: Policy of a full lane for the next event.
 Overflow: TypeAlias = Literal["wait", "drop_oldest", "drop_newest", "raise"]
 
 OVERFLOWS: Final[tuple[Overflow, ...]] = ("wait", "drop_oldest", "drop_newest", "raise")
@@ -16,10 +19,16 @@ OVERFLOWS: Final[tuple[Overflow, ...]] = ("wait", "drop_oldest", "drop_newest", 
 def to_seconds(
     option: str, value: float | timedelta | None, *, zero: bool = False, none: bool = False
 ) -> float:
-    """``value`` as seconds; ``inf`` for ``None`` where ``none`` allows it.
+    """Return ``value`` in seconds.
+
+    Args:
+        option: option name to use in errors.
+        value: seconds or a timedelta.
+        zero: allow 0.
+        none: allow ``None``, which returns ``inf``.
 
     Raises:
-        ConfigError: not a duration, negative, or zero where ``zero`` does not allow it.
+        ConfigError: ``value`` is not a duration, is negative, or is zero without ``zero``.
     """
     if value is None and none:
         return float("inf")
@@ -33,10 +42,10 @@ def to_seconds(
 
 
 def check_int(option: str, value: int, *, least: int = 1) -> int:
-    """``value`` if it is a whole number of at least ``least``.
+    """Return ``value`` if it is an int of at least ``least``.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: ``value`` is not an int, or is less than ``least``.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(option, value, f"give a whole number of at least {least}")
@@ -44,10 +53,10 @@ def check_int(option: str, value: int, *, least: int = 1) -> int:
 
 
 def to_utc(option: str, value: datetime) -> datetime:
-    """``value`` in UTC.
+    """Return an aware datetime in UTC.
 
     Raises:
-        ConfigError: it is no moment: no datetime, or without a time zone.
+        ConfigError: ``value`` is not a datetime, has no time zone, or is out of range in UTC.
     """
     if not isinstance(value, datetime) or value.tzinfo is None:
         raise ConfigError(option, value, "give a datetime with a time zone: datetime.now(UTC)")
@@ -58,10 +67,10 @@ def to_utc(option: str, value: datetime) -> datetime:
 
 
 def check_overflow(option: str, value: Overflow) -> Overflow:
-    """``value`` if it names a policy.
+    """Return ``value`` if it is one of ``OVERFLOWS``.
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: ``value`` is another one.
     """
     if value not in OVERFLOWS:
         raise ConfigError(option, value, f"choose one of {', '.join(map(repr, OVERFLOWS))}")
@@ -69,6 +78,6 @@ def check_overflow(option: str, value: Overflow) -> Overflow:
 
 
 def check_kind(option: str, value: Any, kind: type) -> None:
-    """Raise ConfigError unless ``value`` is ``None`` or a ``kind``."""
+    """Raise ConfigError unless ``value`` is ``None`` or an instance of ``kind``."""
     if value is not None and not isinstance(value, kind):
         raise ConfigError(option, value, f"give a {kind.__name__} or None")

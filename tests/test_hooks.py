@@ -77,7 +77,7 @@ async def test_what_is_closed_does_not_start_again() -> None:
     hooks: Hooks = Hooks()
     async with hooks:
         pass
-    with pytest.raises(HooksClosedError, match="hooks are closed"):
+    with pytest.raises(HooksClosedError, match="Hooks instance is closed"):
         await hooks.start()
     with pytest.raises(HooksClosedError):
         async with hooks:

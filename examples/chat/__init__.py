@@ -1,1 +1,1 @@
-"""A small chat server on aiohttp websockets that tells relaybox_hooks what happens in it."""
+"""Small chat server on aiohttp websockets that emits its events with relaybox_hooks."""

@@ -1,4 +1,4 @@
-"""Who may come in: sign-up, verification by mail, sign-in. All of it in memory."""
+"""Accounts in memory: sign-up, verification by mail, sign-in."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from chat.wire import RefusedError, now
+from chat.wire import InvalidRequestError, now
 from relaybox_hooks import Session, User
 from relaybox_hooks.events import AuthData
 
-#: The application's public id, on every session.
+#: Public id of the application, in every session.
 APP_PID: Final = "chat-example"
 
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,180}")
@@ -27,7 +27,7 @@ _PASSWORD_LENGTH: Final = 8
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Account:
-    """A person. The password's hash and the code are for this module alone."""
+    """Account of a user. Only this module uses the password hash and the code."""
 
     email: str
     username: str
@@ -39,7 +39,7 @@ class Account:
     verified_at: str | None = None
 
     def user(self, *, online: bool) -> User:
-        """What of the account leaves the process in a session: named one by one."""
+        """Return the part of the account that goes into sessions: an explicit list of fields."""
         return User(
             id=self.id,
             client_id=self.id,
@@ -49,7 +49,7 @@ class Account:
         )
 
     def auth_session(self, exp: float | None = None) -> Session:
-        """The session of sign-up, verification and sign-in: there is no connection yet."""
+        """Return the session of sign-up, verification and sign-in, without a connection."""
         return Session(
             app_pid=APP_PID,
             client_id=self.id,
@@ -70,7 +70,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Password:
-    """A salted hash of a password."""
+    """Salted hash of a password."""
 
     salt: bytes
     digest: bytes
@@ -85,7 +85,7 @@ class Password:
 
 
 async def _scrypt(password: str, salt: bytes) -> bytes:
-    """In a thread, because it is slow on purpose; the costs are OWASP's."""
+    """Hash in a thread, because scrypt is slow by design; parameters as OWASP recommends."""
     return await asyncio.to_thread(
         hashlib.scrypt, password.encode(), salt=salt, n=2**14, r=8, p=5, dklen=32
     )
@@ -93,33 +93,33 @@ async def _scrypt(password: str, salt: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a token stands for."""
+    """Login of an account, identified by a token."""
 
     account: Account
     exp: float
 
 
 class Accounts:
-    """Everybody who signed up, by e-mail address, and the tokens of those signed in."""
+    """Accounts by e-mail address, and the tokens of current logins."""
 
     def __init__(self) -> None:
         self._by_email: dict[str, Account] = {}
         self._signed_in: dict[str, SignedIn] = {}
-        self._nobody = Password(b"", b"")
+        self._no_password = Password(b"", b"")
 
     async def sign_up(self, email: str, username: str, password: str) -> Account:
-        """A new account with a code to be mailed; one nobody verified gives way to it."""
+        """Create an account with a code to mail; replaces an unverified account."""
         if not _EMAIL.fullmatch(email):
-            raise RefusedError("that is not an e-mail address")
+            raise InvalidRequestError("that is not an e-mail address")
         if len(password) < _PASSWORD_LENGTH:
-            raise RefusedError(f"the password needs at least {_PASSWORD_LENGTH} characters")
+            raise InvalidRequestError(f"the password needs at least {_PASSWORD_LENGTH} characters")
         hashed = await Password.of(password)
         known = self._by_email.get(email.casefold())
         if known is not None and known.verified_at is not None:
-            raise RefusedError("that address has an account: sign in")
+            raise InvalidRequestError("that address has an account: sign in")
         for other in self._by_email.values():
             if other is not known and other.username.casefold() == username.casefold():
-                raise RefusedError("that name is taken")
+                raise InvalidRequestError("that name is taken")
         account = Account(
             email=email,
             username=username,
@@ -130,24 +130,24 @@ class Accounts:
         return account
 
     def verify(self, email: str, code: str) -> Account:
-        """Check a mailed code; a few wrong ones make it void."""
+        """Check a mailed code; a few wrong attempts invalidate it."""
         account = self._by_email.get(email.casefold())
         if account is None or account.verified_at is not None or not account.code_tries:
-            raise RefusedError("nothing to verify: sign up, or sign in")
+            raise InvalidRequestError("nothing to verify: sign up, or sign in")
         account.code_tries -= 1
         if not hmac.compare_digest(account.code.encode(), code.encode()):
-            raise RefusedError("that code is wrong")
+            raise InvalidRequestError("that code is wrong")
         account.verified_at = now()
         return account
 
     async def sign_in(self, email: str, password: str) -> tuple[str, SignedIn]:
-        """A token for the websocket. A wrong address takes as long as a wrong password."""
+        """Return a token for the websocket. A wrong address takes as long as a wrong password."""
         account = self._by_email.get(email.casefold())
-        stored = account.password if account is not None else self._nobody
+        stored = account.password if account is not None else self._no_password
         if not await stored.matches(password) or account is None:
-            raise RefusedError("the address or the password is wrong", 401)
+            raise InvalidRequestError("the address or the password is wrong", 401)
         if account.verified_at is None:
-            raise RefusedError("verify your address first", 401)
+            raise InvalidRequestError("verify your address first", 401)
         moment = time.time()
         self._signed_in = {t: s for t, s in self._signed_in.items() if s.exp > moment}
         token = secrets.token_urlsafe(32)
@@ -157,5 +157,5 @@ class Accounts:
     def holder_of(self, token: str) -> SignedIn:
         signed_in = self._signed_in.get(token)
         if signed_in is None or signed_in.exp <= time.time():
-            raise RefusedError("sign in again", 401)
+            raise InvalidRequestError("sign in again", 401)
         return signed_in

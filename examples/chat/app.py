@@ -1,4 +1,4 @@
-"""The chat as an aiohttp application: the page, sign-up and sign-in, the websocket."""
+"""aiohttp application of the chat: page, sign-up and sign-in, websocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chat import wire
 from chat.accounts import Accounts
 from chat.server import ChatServer
 from chat.subscribers import subscribe
-from chat.wire import Message, RefusedError
+from chat.wire import InvalidRequestError, Message
 from relaybox_hooks import Event, Hooks, Observer, Webhook
 
 _PAGE: Final = Path(__file__).parent / "page"
@@ -27,30 +27,30 @@ _HEADERS: Final = {
     "Cache-Control": "no-cache",
 }
 
-#: Seconds for the last deliveries when the server stops.
+#: Time limit of the last deliveries at shutdown, seconds.
 _DRAIN: Final = 3.0
 
 
 def make_hooks(webhooks: Iterable[Webhook] = (), observers: Iterable[Observer] = ()) -> Hooks:
-    """The dispatcher, with the policies that suit a chat."""
+    """Return Hooks with policies for a chat."""
     return Hooks(
         webhooks,
-        # No socket may ever wait for a webhook: a dead one costs its own oldest events, which
-        # are counted and kept as dead letters, and the chat goes on.
+        # No socket waits for a webhook: a full lane drops its oldest events, which are counted
+        # and kept as dead letters.
         overflow="drop_oldest",
-        # Only what belongs together waits for one another.
-        order_by=story_of,
+        # Only related deliveries wait for each other.
+        order_by=order_key,
         close_timeout=_DRAIN,
         observers=observers,
     )
 
 
-def story_of(event: Event) -> str | None:
-    """What an event belongs to, and must reach a webhook in order with.
+def order_key(event: Event) -> str | None:
+    """Return the order key of an event: its room, else its user.
 
-    A room, whoever does something in it, so that no room:publish comes before its room:create
-    or after its room:destroy; or else the person, on whichever connection. The library's own
-    ``order_by="room"`` differs in that it takes the connection where there is no room.
+    By room for all users, so that no room:publish is delivered before the room:create or after
+    the room:destroy of its room. The library's ``order_by="room"`` differs in that it uses the
+    connection for events without a room.
     """
     match event.data:
         case {"roomId": str(room_id)} | {"id": str(room_id), "visibility": _}:
@@ -59,9 +59,11 @@ def story_of(event: Event) -> str | None:
 
 
 class AuthApi:
-    """Sign-up, verification and sign-in over HTTP, before there is any websocket.
+    """Handlers of sign-up, verification and sign-in over HTTP, before the websocket.
 
     Args:
+        hooks: hooks to emit into.
+        accounts: accounts of the chat.
         mail: sends a code to an address.
     """
 
@@ -77,7 +79,7 @@ class AuthApi:
         )
         await self._hooks.emit("auth:signup", account.auth_data(), account.auth_session())
         self._mail(account.email, account.code)
-        # The page shows the code in place of a mailbox. A real server must not send it here.
+        # The page shows the code instead of a mail. A real server must not return it here.
         return web.json_response({"email": account.email, "code": account.code})
 
     async def verify(self, request: web.Request) -> web.Response:
@@ -98,30 +100,30 @@ class AuthApi:
 
 
 def make_app(hooks: Hooks, mail: Callable[[str, str], None]) -> web.Application:
-    """The application. It emits into ``hooks``, which open and close with it."""
+    """Return the application. It emits into ``hooks``, and starts and closes them."""
     accounts = Accounts()
     chat = ChatServer(hooks, accounts)
     subscribe(hooks, chat)
     auth = AuthApi(hooks, accounts, mail)
 
-    async def hang_up(app: web.Application) -> None:
+    async def close_connections(app: web.Application) -> None:
         await chat.close()
 
-    app = web.Application(middlewares=[_refusals], client_max_size=wire.MESSAGE_LIMIT)
+    app = web.Application(middlewares=[_error_responses], client_max_size=wire.MESSAGE_LIMIT)
     app.router.add_post("/auth/signup", auth.sign_up)
     app.router.add_post("/auth/verify", auth.verify)
     app.router.add_post("/auth/signin", auth.sign_in)
     app.router.add_get("/socket", chat.websocket)
     for path, name in {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}.items():
         app.router.add_get(path, _file(_PAGE / name))
-    app.on_shutdown.append(hang_up)
+    app.on_shutdown.append(close_connections)
     hooks.setup(app)
     return app
 
 
 @asynccontextmanager
 async def serving(app: web.Application, port: int) -> AsyncIterator[int]:
-    """Serve ``app`` on the loopback address; yields the port, which 0 leaves to the system."""
+    """Serve ``app`` on the loopback address; yields the port. Port 0 selects a free one."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
     await runner.setup()
     try:
@@ -144,10 +146,10 @@ def _file(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
 
 
 @web.middleware
-async def _refusals(
+async def _error_responses(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
         return await handler(request)
-    except RefusedError as refusal:
-        return web.json_response({"error": str(refusal)}, status=refusal.status)
+    except InvalidRequestError as error:
+        return web.json_response({"error": str(error)}, status=error.status)

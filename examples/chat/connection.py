@@ -1,4 +1,4 @@
-"""One open websocket: whose it is, and what is on its way to it."""
+"""Open websocket with its session and its outgoing messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from chat.accounts import APP_PID, SignedIn
 from chat.wire import Message, now
 from relaybox_hooks import Session
 
-#: Messages that may wait for one browser. One that falls further behind is hung up on.
+#: Maximum number of queued messages per browser. A slower one is disconnected.
 _OUTBOX: Final = 256
 
 
 class Connection:
-    """One browser tab of somebody signed in.
+    """Connection of one browser tab of a user.
 
-    Its ``session`` is made once and goes with every event that happens on this socket.
+    Its ``session`` is created once and used for every event of this socket.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Connection:
         self._outbox: asyncio.Queue[str] = asyncio.Queue(_OUTBOX)
 
     def send(self, message: Message) -> None:
-        """Queue a message. Nobody waits here: a slow browser stalls no other."""
+        """Enqueue a message without waiting, so that a slow browser delays no other."""
         try:
             self._outbox.put_nowait(orjson.dumps(message).decode())
         except asyncio.QueueFull:
@@ -51,7 +51,7 @@ class Connection:
                 self._transport.abort()
 
     async def write(self) -> None:
-        """Send what is queued, until cancelled or the socket is gone."""
+        """Send queued messages until cancelled or disconnected."""
         try:
             while True:
                 await self._socket.send_str(await self._outbox.get())

@@ -1,4 +1,4 @@
-"""The demo: the chat, a receiver in a process of its own, three people, and an account of it."""
+"""Demo: the chat, a receiver in its own process, three simulated users, and a summary."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from relaybox_hooks import (
 
 _RECEIVER: Final = Path(__file__).parent.parent / "receiver.py"
 
-#: Seconds the whole scene may take. It takes two.
+#: Time limit of the whole run, seconds. It takes about two.
 _TIME_LIMIT: Final = 30.0
 
 
-class JournalState(Observer):
-    """What the sender counts: attempts and deliveries per event, and deliveries given up on."""
+class DeliveryCounter(Observer):
+    """Observer that counts attempts and deliveries by event, and dead letters."""
 
     def __init__(self) -> None:
         self.attempts: Counter[str] = Counter()
         self.deliveries: Counter[str] = Counter()
-        self.given_up = 0
+        self.dead_letters = 0
 
     def attempted(self, attempt: Attempt) -> None:
         self.attempts[attempt.event_name] += 1
@@ -47,17 +47,17 @@ class JournalState(Observer):
         self.deliveries[attempt.event_name] += 1
 
     def dead_lettered(self, letter: DeadLetter) -> None:
-        self.given_up += 1
+        self.dead_letters += 1
 
 
 class Receiver:
-    """The receiver's process, and what it tells of itself line by line."""
+    """Receiver process, read by its output lines."""
 
     def __init__(self, lines: asyncio.StreamReader) -> None:
         self._lines = lines
         self.url = ""
         self.verified: Counter[str] = Counter()
-        self.refused = 0
+        self.rejected = 0
 
     async def listening(self) -> None:
         first = await self._lines.readline()
@@ -66,24 +66,24 @@ class Receiver:
         self.url = json.loads(first)["listening"]
 
     async def follow(self) -> None:
-        """Show and count each delivery, until the process ends."""
+        """Print and count each delivery until the process exits."""
         async for line in self._lines:
             delivery = Delivery(**json.loads(line))
             print(f"  {delivery}", flush=True)
             self.verified[delivery.event] += delivery.verified and not delivery.duplicate
-            self.refused += delivery.status in (400, 401)
+            self.rejected += delivery.status in (400, 401)
 
 
 @asynccontextmanager
 async def receiving(key: str) -> AsyncIterator[Receiver]:
-    """Run the receiver. All that it has told is counted once the block is left."""
+    """Run the receiver. At the end of the block all of its output has been counted."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(_RECEIVER),
         *("--port", "0", "--json", "--fail-first", "1"),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "RELAYBOX_SIGNING_KEY": key},
-        # Out of reach of the terminal's Ctrl-C, so that it can take the last deliveries.
+        # Not in the terminal's process group: Ctrl-C must not stop it before the last deliveries.
         start_new_session=True,
     )
     following: asyncio.Task[None] | None = None
@@ -102,25 +102,25 @@ async def receiving(key: str) -> AsyncIterator[Receiver]:
 
 
 async def demo(*, wrong_key: bool) -> int:
-    """Play the scene; 0 if each of the 13 events was delivered and verified, otherwise 1."""
+    """Run the demo; return 0 if each of the 13 events was delivered and verified, else 1."""
     key = generate_signing_key()
-    ledger = JournalState()
+    counter = DeliveryCounter()
     trouble = ""
     try:
         async with receiving(generate_signing_key() if wrong_key else key) as receiver:
             webhook = Webhook(receiver.url, ["*"], key, name="receiver")
-            hooks = make_hooks([webhook], [ledger])
+            hooks = make_hooks([webhook], [counter])
             async with serving(make_app(hooks, _no_mail), 0) as port:
                 print(f"chat at http://127.0.0.1:{port}/, receiver at {receiver.url}", flush=True)
                 trouble = await _perform(hooks, port)
     except SceneError as error:
         print(f"FAILED: {error}", flush=True)
         return 1
-    return _verdict(ledger, receiver, trouble)
+    return _summarize(counter, receiver, trouble)
 
 
 async def _perform(hooks: Hooks, port: int) -> str:
-    """Let three people play and wait for the last delivery; returns what went wrong."""
+    """Run the scripted users and wait for the last delivery; return the error, if any."""
     try:
         async with (
             asyncio.timeout(_TIME_LIMIT),
@@ -133,24 +133,24 @@ async def _perform(hooks: Hooks, port: int) -> str:
     except SceneError as error:
         return str(error)
     except TimeoutError:
-        return f"not over after {_TIME_LIMIT:g} s"
+        return f"timed out after {_TIME_LIMIT:g} s"
     return ""
 
 
-def _verdict(ledger: JournalState, receiver: Receiver, trouble: str) -> int:
-    """Print the closing table."""
-    sent, verified = ledger.deliveries, receiver.verified
+def _summarize(counter: DeliveryCounter, receiver: Receiver, trouble: str) -> int:
+    """Print the summary table and return the exit code."""
+    sent, verified = counter.deliveries, receiver.verified
     print(f"\n{'event':<26}{'attempts':>10}{'delivered':>11}{'verified':>10}")
     for name in EVENTS:
-        print(f"{name:<26}{ledger.attempts[name]:>10}{sent[name]:>11}{verified[name]:>10}")
-    attempts, delivered = ledger.attempts.total(), sent.total()
+        print(f"{name:<26}{counter.attempts[name]:>10}{sent[name]:>11}{verified[name]:>10}")
+    attempts, delivered = counter.attempts.total(), sent.total()
     print(f"{'all':<26}{attempts:>10}{delivered:>11}{verified.total():>10}\n")
     missing = [name for name in EVENTS if not verified[name]]
     problems = [
         trouble,
         missing and f"never verified: {', '.join(missing)}",
-        ledger.given_up and f"{ledger.given_up} deliveries given up on",
-        receiver.refused and f"{receiver.refused} requests refused by the receiver",
+        counter.dead_letters and f"{counter.dead_letters} dead letters",
+        receiver.rejected and f"{receiver.rejected} requests rejected by the receiver",
         verified != sent and "the two sides do not agree on what was delivered",
     ]
     found = "; ".join(str(problem) for problem in problems if problem)
@@ -163,4 +163,4 @@ def _verdict(ledger: JournalState, receiver: Receiver, trouble: str) -> int:
 
 
 def _no_mail(email: str, code: str) -> None:
-    """Nobody reads mail in the demo."""
+    """Discard the mail, which the demo does not need."""

@@ -1,4 +1,4 @@
-"""People for the demo: each with a name, an account and a real websocket of their own."""
+"""Simulated users for the demo, each with an account and a real websocket."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PASSWORD: Final = "correct horse battery staple"
 
 
 class SceneError(Exception):
-    """The server did not do what the scene asked of it."""
+    """Raised when the server does not respond as the script expects."""
 
 
 class Person:
-    """Somebody at a browser. Use it as ``async with Person(...)``; leaving it hangs up.
+    """Simulated user. Use it as an async context manager; leaving it disconnects.
 
-    Messages that nobody waited for are kept, in order, for the next :meth:`sees`.
+    Messages that were not awaited yet are kept, in order, for the next :meth:`sees`.
     """
 
     def __init__(self, name: str, port: int) -> None:
@@ -49,7 +49,7 @@ class Person:
         await self.sees(lambda message: message["type"] == "welcome")
 
     async def does(self, action: str, **fields: object) -> None:
-        """Ask for an action and wait until it is done."""
+        """Request an action and wait for its completion."""
         self._asked += 1
         await self._open_socket().send_json({"do": action, "ref": self._asked, **fields})
         aside: deque[Message] = deque()
@@ -63,14 +63,14 @@ class Person:
             raise SceneError(f"{self.name}'s {action} was refused: {message['reason']}")
 
     async def sees(self, fits: Callable[[Message], bool]) -> Message:
-        """The next message that fits; those before it are passed over."""
+        """Return the next message that matches; earlier ones are discarded."""
         while True:
             message = await self._next()
             if fits(message):
                 return message
 
     async def drops(self) -> None:
-        """Vanish without a word: the connection is cut under the websocket."""
+        """Abort the connection without a websocket close."""
         await self._http.close()
 
     async def _next(self) -> Message:
@@ -95,9 +95,9 @@ class Person:
 
 
 async def play(ada: Person, ben: Person, cleo: Person) -> None:
-    """A short visit to a chat, in the course of which every event happens.
+    """Run a script that causes every event.
 
-    Each step waits for what the server shows, so the scene is the same at any speed.
+    Each step waits for the server's messages, so the result does not depend on speed.
     """
     lobby = "chat:lobby"
     for person in (ada, ben, cleo):

@@ -1,4 +1,4 @@
-"""Rooms and who is in them. Plain state: nothing here waits, sends or emits."""
+"""Rooms and their members. Plain state: nothing here waits, sends or emits."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Final
 from uuid import uuid4
 
 from chat.connection import Connection
-from chat.wire import Message, RefusedError, UserData
+from chat.wire import InvalidRequestError, Message, UserData
 
-#: How many there may be, and how many of the last messages each shows to whoever comes in.
+#: Maximum number of rooms, and number of recent messages that a new member gets.
 _ROOMS: Final = 200
 _HISTORY: Final = 50
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Room:
-    """A room, the connections in it, and what those that are present show of themselves."""
+    """Room with its member connections and their presence data."""
 
     id: str
     visibility: str
@@ -32,10 +32,10 @@ class Room:
 
     def require(self, who: Connection) -> None:
         if who not in self.members:
-            raise RefusedError("join the room first")
+            raise InvalidRequestError("join the room first")
 
     def visible_to(self, who: Connection) -> bool:
-        """A private room is listed for its owner and its members; others must know its name."""
+        """Return True if the room is listed for ``who``: public, owned or joined."""
         return self.visibility == "public" or self.owner == who.account.id or who in self.members
 
     def people(self) -> list[Message]:
@@ -46,23 +46,23 @@ class Room:
 
 
 class Rooms:
-    """All rooms by name."""
+    """Rooms by name."""
 
     def __init__(self) -> None:
         self._rooms: dict[str, Room] = {}
 
     def create(self, room_id: str, visibility: str, owner: str) -> Room:
         if room_id in self._rooms:
-            raise RefusedError("a room of that name exists")
+            raise InvalidRequestError("a room of that name exists")
         if len(self._rooms) >= _ROOMS:
-            raise RefusedError("there are too many rooms")
+            raise InvalidRequestError("there are too many rooms")
         room = self._rooms[room_id] = Room(id=room_id, visibility=visibility, owner=owner)
         return room
 
     def find(self, room_id: str) -> Room:
         room = self._rooms.get(room_id)
         if room is None:
-            raise RefusedError("there is no such room")
+            raise InvalidRequestError("there is no such room")
         return room
 
     def get(self, room_id: str) -> Room | None:

@@ -1,4 +1,4 @@
-"""The chat itself: what people do over their websockets, and the events that makes of it."""
+"""Chat server: actions of users over their websockets, and the events that they emit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chat import wire
 from chat.accounts import Accounts
 from chat.connection import Connection
 from chat.rooms import Room, Rooms
-from chat.wire import Message, RefusedError, UserData
+from chat.wire import InvalidRequestError, Message, UserData
 from relaybox_hooks import Hooks, Session
 from relaybox_hooks.events import PresenceEventName
 
@@ -23,19 +23,19 @@ Action: TypeAlias = Callable[[Connection, Message], Awaitable[None]]
 _STATUSES: Final = ("online", "away", "busy")
 _VISIBILITIES: Final = ("public", "private")
 
-#: Seconds a socket may stay open without a token, and a close may take.
-_PATIENCE: Final = 10.0
+#: Timeouts of the token after connecting and of a close, seconds.
+_TOKEN_TIMEOUT: Final = 10.0
 _CLOSING: Final = 1.0
 
-#: RFC 6455 leaves 4000 to 4999 to applications: the page signs out on this one.
+#: Close code at which the page signs out; 4000 to 4999 are for applications (RFC 6455 §7.4.2).
 NOT_SIGNED_IN: Final = 4401
 
 
 class ChatServer:
-    """Everybody's connections and rooms. Each action changes the state, shows it, and emits.
+    """Connections and rooms. Each action changes the state, sends it to browsers, and emits.
 
-    ``await hooks.emit`` does not suspend here (see ``make_hooks``), so that what an action does
-    between two awaits of the network is one step, and events leave in the order of the steps.
+    ``await hooks.emit`` does not suspend here (see ``make_hooks``), so an action is atomic
+    between two awaits of the network, and events are emitted in the order of the actions.
     """
 
     def __init__(self, hooks: Hooks, accounts: Accounts) -> None:
@@ -60,27 +60,27 @@ class ChatServer:
     # Connections
 
     async def websocket(self, request: web.Request) -> web.WebSocketResponse:
-        """The handler of ``GET /socket``: a token first, then actions."""
+        """Handle ``GET /socket``: a token first, then actions."""
         socket = web.WebSocketResponse(
             heartbeat=20, timeout=_CLOSING, max_msg_size=wire.MESSAGE_LIMIT
         )
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TOKEN_TIMEOUT):
                 frame = await socket.receive()
             first = wire.parse(frame.data if frame.type is WSMsgType.TEXT else "")
             signed_in = self._accounts.holder_of(wire.text(first, "token"))
             async with asyncio.timeout(signed_in.exp - time.time()):
                 await self._serve(socket, Connection(request, socket, signed_in))
-        except (RefusedError, TimeoutError):
+        except (InvalidRequestError, TimeoutError):
             await socket.close(code=NOT_SIGNED_IN, message=b"sign in again")
         finally:
             self._sockets.discard(socket)
         return socket
 
     async def close(self) -> None:
-        """Hang up on everybody, who will be seen to leave their rooms."""
+        """Close all connections, which then leave their rooms."""
         closing = (socket.close(code=WSCloseCode.GOING_AWAY) for socket in self._sockets)
         await asyncio.gather(*closing)
 
@@ -104,7 +104,7 @@ class ChatServer:
         self._show_rooms()
 
     async def _disconnect(self, who: Connection) -> None:
-        """Whatever ended the connection, nobody stays behind in a room."""
+        """Leave all rooms, however the connection ended."""
         self._connections.discard(who)
         for room in self.rooms.of(who):
             await self._part(who, room)
@@ -115,8 +115,8 @@ class ChatServer:
             message = wire.parse(text)
             ref = message.get("ref")
             await self._actions[wire.choice(message, "do", self._actions)](who, message)
-        except RefusedError as refusal:
-            who.send({"type": "refused", "ref": ref, "reason": str(refusal)})
+        except InvalidRequestError as error:
+            who.send({"type": "refused", "ref": ref, "reason": str(error)})
         else:
             who.send({"type": "done", "ref": ref})
 
@@ -151,7 +151,7 @@ class ChatServer:
     async def _destroy_room(self, who: Connection, message: Message) -> None:
         room = self._room(message)
         if room.owner != who.account.id:
-            raise RefusedError("only its owner can destroy a room")
+            raise InvalidRequestError("only its owner can destroy a room")
         for member in list(room.members):
             await self._part(member, room)
         self.rooms.remove(room)
@@ -164,7 +164,7 @@ class ChatServer:
         await self.say(room, who.account.username, wire.text(message, "body"), who.session)
 
     async def say(self, room: Room, name: str, body: str, session: Session) -> None:
-        """Publish in a room, for a person or for a bot."""
+        """Publish a message in a room, for a user or a bot."""
         message_id, timestamp = str(uuid4()), wire.now()
         entry = {"id": message_id, "from": name, "body": body, "timestamp": timestamp}
         room.messages.append(entry)
@@ -183,7 +183,7 @@ class ChatServer:
         )
 
     async def _part(self, who: Connection, room: Room) -> None:
-        """Out of the room, and before that out of sight."""
+        """Leave the presence set of a room, then the room."""
         data = room.members.pop(who)
         if data is not None:
             await self._emit_presence("presence:leave", room, data, who)
@@ -206,7 +206,7 @@ class ChatServer:
         room = self._room(message)
         room.require(who)
         if (room.members[who] is None) != (event == "presence:join"):
-            raise RefusedError("join the presence set once, before you update it")
+            raise InvalidRequestError("join the presence set once, before you update it")
         data = room.members[who] = wire.user_data(message)
         await self._emit_presence(event, room, data, who)
         self._show_room(room)
@@ -216,7 +216,7 @@ class ChatServer:
         room.require(who)
         data = room.members[who]
         if data is None:
-            raise RefusedError("you are not in the presence set")
+            raise InvalidRequestError("you are not in the presence set")
         room.members[who] = None
         await self._emit_presence("presence:leave", room, data, who)
         self._show_room(room)
@@ -232,10 +232,10 @@ class ChatServer:
         for room in self.rooms.of(who):
             self._show_room(room)
 
-    # What browsers are shown
+    # Messages to browsers
 
     def show_board(self, board: list[Message]) -> None:
-        """Show everybody the most active rooms."""
+        """Send the most active rooms to all browsers."""
         self._board = board
         for who in self._connections:
             who.send({"type": "board", "rooms": board})

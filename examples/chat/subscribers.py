@@ -1,4 +1,4 @@
-"""Local functions that are told of events: a board of active rooms, and a bot that greets."""
+"""Subscribers: a board of active rooms, and a bot that greets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _BOARD_SIZE: Final = 5
 
 
 def subscribe(hooks: Hooks, chat: ChatServer) -> None:
-    """Register both."""
+    """Register both subscribers."""
     talk: Counter[str] = Counter()
 
-    # One function for the three events, so that one lane keeps their order: no late message
-    # can bring a destroyed room back.
+    # One function for the three events, so that one lane keeps their order, and a late message
+    # cannot add a destroyed room again.
     @hooks.on("room:create", "room:publish", "room:destroy", name="most active rooms")
-    def count(event: Event) -> None:
+    def count_messages(event: Event) -> None:
         match event.name, event.data:
             case "room:create", {"id": room_id, "visibility": "public"}:
                 talk[room_id] = 0
@@ -39,7 +39,7 @@ def subscribe(hooks: Hooks, chat: ChatServer) -> None:
     # must leave out its own messages.
     @hooks.on("room:join", name="welcome bot")
     async def greet(event: Event[RoomData]) -> None:
-        # An event is history. By now the room may be gone, or whoever joined it.
+        # The room or its new member may have left since the event.
         room = chat.rooms.get(event.data["roomId"])
         member = room.member(event.session.connection_id) if room else None
         if room is None or member is None or member.account.id in room.greeted:

@@ -1,4 +1,4 @@
-"""What browsers may send: every field is checked before anything happens."""
+"""Validation of messages from browsers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import orjson
 
 Message: TypeAlias = dict[str, Any]
 
-#: Bytes of one websocket message or request body: the longest text in UTF-8, with room to spare.
+#: Maximum size of a websocket message or request body, bytes: the longest text in UTF-8 and more.
 MESSAGE_LIMIT: Final = 16_384
 NAME_LIMIT: Final = 40
 BODY_LIMIT: Final = 2_000
 
 
 class UserData(TypedDict):
-    """What people show of themselves in a room: the ``userData`` of presence events."""
+    """Presence data of a user in a room: ``userData`` of presence events."""
 
     mood: str
     typing: bool
 
 
-class RefusedError(Exception):
-    """Something that cannot be done; the text is for the person who asked."""
+class InvalidRequestError(Exception):
+    """Raised when a request is invalid; its text is shown to the user."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -32,30 +32,30 @@ class RefusedError(Exception):
 
 
 def parse(text: str | bytes) -> Message:
-    """A JSON object. orjson also refuses lone surrogates, which no webhook could carry."""
+    """Parse a JSON object. orjson also rejects lone surrogates, which webhooks cannot send."""
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RefusedError("that is not JSON") from None
+        raise InvalidRequestError("that is not JSON") from None
     if not isinstance(message, dict):
-        raise RefusedError("that is not a JSON object")
+        raise InvalidRequestError("that is not a JSON object")
     return message
 
 
 def text(message: Message, name: str, limit: int = BODY_LIMIT) -> str:
     value = message.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise RefusedError(f"{name} is missing")
+        raise InvalidRequestError(f"{name} is missing")
     if len(value) > limit:
-        raise RefusedError(f"{name} is longer than {limit} characters")
+        raise InvalidRequestError(f"{name} is longer than {limit} characters")
     return value
 
 
 def label(message: Message, name: str) -> str:
-    """Text that stands on one line: the name of a person or a room."""
+    """Return a name of a user or a room: printable text on one line."""
     value = text(message, name, NAME_LIMIT).strip()
     if not value.isprintable():
-        raise RefusedError(f"{name} has characters that cannot be shown")
+        raise InvalidRequestError(f"{name} has characters that cannot be shown")
     return value
 
 
@@ -63,7 +63,7 @@ def choice(message: Message, name: str, options: Iterable[str]) -> str:
     value = message.get(name)
     known = tuple(options)
     if not isinstance(value, str) or value not in known:
-        raise RefusedError(f"{name} must be one of {', '.join(known)}")
+        raise InvalidRequestError(f"{name} must be one of {', '.join(known)}")
     return value
 
 
@@ -72,9 +72,9 @@ def user_data(message: Message) -> UserData:
     match value:
         case {"mood": str(mood), "typing": bool(typing)} if len(mood) <= NAME_LIMIT:
             return {"mood": mood, "typing": typing}
-    raise RefusedError("userData must have a mood and whether you are typing")
+    raise InvalidRequestError("userData must have a mood and whether you are typing")
 
 
 def now() -> str:
-    """This moment as RelayBox writes it: ``2024-10-22T13:15:08.913Z``."""
+    """Return the current time in RelayBox's format: ``2024-10-22T13:15:08.913Z``."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""``relaybox-hooks``: try webhooks out, keep their configuration, look into a journal.
+"""Command ``relaybox-hooks``: test webhooks, edit their configuration, inspect a journal.
 
-Exit codes: 0 yes, done, delivered; 1 no, not all of it; 2 it could not be tried, because an
-option, a file or a port does not allow it; 130 interrupted.
+Exit codes: 0 success; 1 failure or partial failure (not verified, not delivered); 2 invalid
+option, file or port; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final
 
 from relaybox_hooks.errors import RelayboxHooksError
 
-#: What the extra brings.
+#: Packages that the extra installs.
 _EXTRA: Final = frozenset({"rich", "tomlkit", "typer"})
 
 
 def main() -> int:
-    """Run the program; returns its exit code."""
+    """Run the program and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what it cannot write becomes a question mark
+        if isinstance(stream, io.TextIOWrapper):  # "?" for unencodable characters
             stream.reconfigure(errors="replace")
     try:
         from relaybox_hooks.cli.app import app  # noqa: PLC0415 - needs an extra
@@ -34,8 +34,8 @@ def main() -> int:
     try:
         app()
     except RelayboxHooksError as error:
-        from relaybox_hooks.cli.console import complain  # noqa: PLC0415 - needs an extra
+        from relaybox_hooks.cli.console import print_error  # noqa: PLC0415 - needs an extra
 
-        complain(str(error))
+        print_error(str(error))
         return 2
     return 0

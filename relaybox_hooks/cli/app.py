@@ -1,4 +1,4 @@
-"""The program: its commands, put together."""
+"""Typer application with all commands."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ app: typer.Typer = typer.Typer(
     name="relaybox-hooks",
     no_args_is_help=True,
     add_completion=False,
-    # Plain text, that reads the same in a terminal, a pipe and a log.
+    # Plain text is the same in a terminal, a pipe and a log.
     rich_markup_mode=None,
-    # Its tracebacks would show local variables, and with them signing keys.
+    # Typer's tracebacks show local variables, which include signing keys.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
-        "demo                                     all of it on one screen",
+        "demo                                     a complete run on one screen",
         "listen --key 21d45d1d4dff46f13cd4478ba08395d9",
         "trigger room:join --key 21d45d1d4dff46f13cd4478ba08395d9",
     ),
@@ -41,9 +41,9 @@ def program(
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Try RelayBox webhooks out, keep their configuration, look into a journal.
+    """Test RelayBox webhooks, edit their configuration, inspect a journal.
 
-    Exit codes: 0 yes, 1 no, 2 it could not be tried (a wrong option, file or port).
+    Exit codes: 0 success, 1 failure, 2 invalid option, file or port.
     """
 
 

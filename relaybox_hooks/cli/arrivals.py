@@ -1,4 +1,4 @@
-"""What came of a request: judged once, shown as a line or as JSON."""
+"""Received requests: verified once, shown as a line or as JSON."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from relaybox_hooks.cli.console import clock, iso, payload, printable, shortened
+from relaybox_hooks.cli.console import iso, payload, printable, shortened, time_of_day
 from relaybox_hooks.errors import MalformedBodyError, MissingHeaderError, VerificationError
 from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier
 from relaybox_hooks.testing import Answer, ReceivedRequest
 
-#: As wide as the names of the protocol's events are, but for one.
+#: Width of the event column: that of all protocol events but the longest.
 EVENT_COLUMNS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request and what the verifier says of it.
+    """Received request with the result of its verification.
 
     Attributes:
-        time: when it was judged, seconds since the Unix epoch.
-        request: as it came.
-        verdict: the event that it carries, or why it must not be trusted.
+        time: time of the verification, seconds since the Unix epoch.
+        request: the request as received.
+        result: the event, or the error of a request that failed verification.
     """
 
     time: float
     request: ReceivedRequest
-    verdict: ReceivedEvent | VerificationError
+    result: ReceivedEvent | VerificationError
 
     @classmethod
-    def judge(cls, verifier: WebhookVerifier, request: ReceivedRequest, now: float) -> Arrival:
-        """Let ``verifier`` decide, which remembers the request for the next ones."""
+    def verify(cls, verifier: WebhookVerifier, request: ReceivedRequest, now: float) -> Arrival:
+        """Verify a request; ``verifier`` stores it to detect replays and duplicates."""
         try:
             return cls(now, request, verifier.verify(request.headers, request.body))
         except VerificationError as error:
@@ -41,33 +41,33 @@ class Arrival:
 
     @property
     def verified(self) -> bool:
-        """Whether it can be trusted."""
-        return isinstance(self.verdict, ReceivedEvent)
+        """Return True if the request passed verification."""
+        return isinstance(self.result, ReceivedEvent)
 
     @property
     def event_name(self) -> str | None:
-        """The name of the event; ``None`` where it cannot be trusted."""
-        return None if isinstance(self.verdict, VerificationError) else self.verdict.name
+        """Return the name of the event, ``None`` if verification failed."""
+        return None if isinstance(self.result, VerificationError) else self.result.name
 
     @property
     def answer(self) -> Answer:
-        """What a well-behaved receiver answers."""
+        """Return the response of a correct receiver."""
         if self.verified:
             return Answer(HTTPStatus.NO_CONTENT)
-        unreadable = isinstance(self.verdict, MissingHeaderError | MalformedBodyError)
+        unreadable = isinstance(self.result, MissingHeaderError | MalformedBodyError)
         status = HTTPStatus.BAD_REQUEST if unreadable else HTTPStatus.UNAUTHORIZED
-        return Answer(status, body=f"{self.verdict}\n".encode())
+        return Answer(status, body=f"{self.result}\n".encode())
 
     def line(self, answer: str) -> Text:
-        """One line for people; a duplicate is verified, too.
+        """Return a line for a terminal. A duplicate is a verified request, too.
 
-        Of a request that is not verified nothing is shown but its path: what the rest of it
-        says may be anybody's word.
+        For a request that failed verification it contains only method and path, because the
+        rest is untrusted.
         """
-        parts: list[tuple[str, str]] = [(f"{clock(self.time)}  ", "dim")]
-        if isinstance(self.verdict, VerificationError):
+        parts: list[tuple[str, str]] = [(f"{time_of_day(self.time)}  ", "dim")]
+        if isinstance(self.result, VerificationError):
             target = printable(f"{self.request.method} {self.request.path}")
-            reason = printable(f"{type(self.verdict).__name__}: {self.verdict}")
+            reason = printable(f"{type(self.result).__name__}: {self.result}")
             parts += [
                 ("REFUSED   ", "bold red"),
                 (f"→ {answer}  ", ""),
@@ -75,7 +75,7 @@ class Arrival:
                 (reason, "red"),
             ]
             return Text.assemble(*parts)
-        event = self.verdict
+        event = self.result
         session = event.session
         parts += [
             (
@@ -92,16 +92,16 @@ class Arrival:
         return Text.assemble(*parts)
 
     def payload(self) -> Text:
-        """What it carries, for people; of a request that is not verified, the body as it came."""
-        if isinstance(self.verdict, ReceivedEvent):
-            carried = {"data": self.verdict.data, "session": self.verdict.session.to_wire()}
+        """Return data and session for a terminal; the raw body if verification failed."""
+        if isinstance(self.result, ReceivedEvent):
+            carried = {"data": self.result.data, "session": self.result.session.to_wire()}
             return payload(carried)
         text = self.request.body.decode("utf-8", "replace")
         return Text("\n".join(map(printable, text.splitlines())), "dim")
 
     def record(self, answer: str) -> dict[str, Any]:
-        """The same for programs, payload included."""
-        made: dict[str, Any] = {
+        """Return the request for JSON output, payload included."""
+        common: dict[str, Any] = {
             "type": "request",
             "time": iso(self.time),
             "method": self.request.method,
@@ -109,13 +109,13 @@ class Arrival:
             "verified": self.verified,
             "answer": answer,
         }
-        if isinstance(self.verdict, VerificationError):
+        if isinstance(self.result, VerificationError):
             body = self.request.body.decode("utf-8", "replace")
-            error = {"error": type(self.verdict).__name__, "reason": str(self.verdict)}
-            return {**made, **error, "body": body}
-        event = self.verdict
+            error = {"error": type(self.result).__name__, "reason": str(self.result)}
+            return {**common, **error, "body": body}
+        event = self.result
         return {
-            **made,
+            **common,
             "event": event.name,
             "id": event.id,
             "webhook_id": event.webhook_id,

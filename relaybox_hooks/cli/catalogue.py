@@ -1,4 +1,4 @@
-"""``events`` and ``keygen``: what can happen, and a key to sign it with."""
+"""Commands ``events`` and ``keygen``: event names with example data, and new signing keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def events(
 ) -> None:
     """List the events and their data.
 
-    Of a single one, an example is shown in full, as `trigger` sends it.
+    For a single event, shows the complete example that `trigger` sends.
     """
     names = Catalogue().matching(pattern)
     if as_json:
@@ -45,8 +45,8 @@ def events(
 
 
 def keygen() -> None:
-    """Make a signing key.
+    """Generate a signing key.
 
-    It has 32 hex digits, 128 bits from the system's randomness.
+    It consists of 32 hex digits: 128 bits from the system's random source.
     """
     print(generate_signing_key())

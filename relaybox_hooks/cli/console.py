@@ -1,4 +1,4 @@
-"""What is written: lines, tables and JSON, with colours where a terminal shows them."""
+"""Output: lines, tables and JSON, with colours on a terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
-#: Columns of what is no terminal: enough that no table is cut.
+#: Columns of output that is not a terminal: wide enough that no table wraps.
 _WIDE: Final = 10_000
-#: Characters of an id that is shown whole although it says little.
+#: Maximum length of an id that is shown in full.
 _ID: Final = 16
 
 
@@ -35,38 +35,38 @@ err: Final = _console(stderr=True)
 
 
 def say(*parts: str | Text | tuple[str, str]) -> None:
-    """Write one line, of texts and of texts with a style; the terminal may wrap it."""
+    """Write one line of texts and (text, style) pairs; the terminal may wrap it."""
     out.print(Text.assemble(*parts), soft_wrap=True)
 
 
-def complain(message: str) -> None:
-    """Write an error."""
+def print_error(message: str) -> None:
+    """Write an error message to stderr."""
     err.print(Text.assemble(("error: ", "bold red"), printable(message)), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
-    """Write a value as one line of JSON, in ASCII."""
+    """Write a value as one line of JSON, ASCII only."""
     print(json.dumps(value), flush=True)
 
 
 def payload(value: Any) -> Text:
-    """A JSON value for people to read."""
+    """Return a JSON value as indented, highlighted text."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return JSONHighlighter()("\n".join(map(printable, text.splitlines())))
 
 
 def say_indented(text: Text, columns: int) -> None:
-    """Write lines, each behind so many blanks."""
+    """Write lines, each indented by ``columns`` spaces."""
     for line in text.split("\n"):
         say(" " * columns, line)
 
 
 def table(*columns: str, whole: Collection[str] = ()) -> Table:
-    """A table without lines, so that other programs can cut it.
+    """Return an empty table without borders, which other programs can parse.
 
     Args:
-        columns: their names.
-        whole: those whose cells a narrow terminal does not break.
+        columns: names of the columns.
+        whole: names of the columns that a narrow terminal does not wrap.
     """
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -75,7 +75,7 @@ def table(*columns: str, whole: Collection[str] = ()) -> Table:
 
 
 def say_table(rows: Table) -> None:
-    """Write a table; in a pipe or file without the blanks that fill its last column."""
+    """Write a table; without trailing spaces unless on a terminal."""
     if out.is_terminal:
         out.print(rows)
         return
@@ -86,41 +86,41 @@ def say_table(rows: Table) -> None:
 
 
 def shortened(identifier: str) -> str:
-    """An id that is the same in line after line, cut where it is as long as a UUID."""
+    """Return an id truncated to 8 characters if it is as long as a UUID."""
     return identifier if len(identifier) <= _ID else f"{identifier[:8]}…"
 
 
 def printable(text: str) -> str:
-    """``text`` without what could move a terminal's cursor or change its colours."""
+    """Return ``text`` with control characters replaced, so that it cannot control a terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def clock(seconds: float) -> str:
-    """A moment as the local time of day, to the millisecond."""
+def time_of_day(seconds: float) -> str:
+    """Format seconds since the Unix epoch as local time of day with milliseconds."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
-def moment(seconds: float | None) -> str:
-    """A moment as local date and time; nothing for none."""
+def local_time(seconds: float | None) -> str:
+    """Format seconds since the Unix epoch as local date and time; ``""`` for ``None``."""
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def iso(seconds: float | None) -> str | None:
-    """A moment as ISO 8601 in UTC, for programs."""
+    """Format seconds since the Unix epoch as ISO 8601 in UTC with milliseconds."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best."""
+    """Format a duration in milliseconds below 1 s, else in seconds."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 def several(count: int, noun: str) -> str:
-    """A count with its noun."""
+    """Return a count with its noun in singular or plural."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

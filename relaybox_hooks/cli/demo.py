@@ -1,4 +1,4 @@
-"""``demo``: a small server, a receiver, a fault, a retry and a forgery, on one screen."""
+"""Command ``demo``: a server and a receiver with a fault, a retry and a forged request."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import time
 import typer
 
 from relaybox_hooks.cli.arrivals import EVENT_COLUMNS, Arrival
-from relaybox_hooks.cli.console import clock, duration, say
-from relaybox_hooks.cli.faults import GOOD, Misbehaviour
+from relaybox_hooks.cli.console import duration, say, time_of_day
+from relaybox_hooks.cli.faults import NO_FAULT, FaultOptions
 from relaybox_hooks.cli.inputs import examples
 from relaybox_hooks.cli.samples import DATA, session_for
 from relaybox_hooks.dead_letters import DeadLetter
@@ -24,31 +24,30 @@ from relaybox_hooks.wire.signing import generate_signing_key
 
 EXAMPLES = examples("demo")
 
-#: The event whose first attempt meets a fault, and the one that is forged.
-_UNLUCKY, _FORGED = "room:publish", "room:destroy"
+#: Event whose first attempt fails, and event that is also sent with a wrong key.
+_FAILING, _FORGED = "room:publish", "room:destroy"
 
-#: Seconds that all of it may take. It takes less than one.
+#: Time limit of the whole run, seconds. It usually takes less than one.
 _TIME_LIMIT = 20.0
 
 
 def demo() -> None:
-    """See all of it at work, on one screen.
+    """Run a server and a receiver on one screen.
 
-    A server emits each of the events, a receiver verifies what arrives. One request meets a
-    fault and is tried again, one is forged and is refused. Exit code 0 if everything came as
-    it should.
+    The server emits each of the events, the receiver verifies the requests. One request fails
+    and is retried, one is forged and rejected. Exit code 0 if all results are as expected.
     """
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        good = runner.run(_play())
+        good = runner.run(_run())
     raise typer.Exit(0 if good else 1)
 
 
-async def _play() -> bool:
-    """Whether everything came as it should."""
+async def _run() -> bool:
+    """Run the demo; return True if all results are as expected."""
     key = generate_signing_key()
     endpoint = _Endpoint(WebhookVerifier(key))
     server = _Server()
-    async with FaultReceiver(endpoint.meet) as receiver:
+    async with FaultReceiver(endpoint.respond) as receiver:
         hooks = Hooks(
             [
                 Webhook(receiver.url, ["*"], key, id="receiver", retry=RetryPolicy(initial=0.2)),
@@ -66,7 +65,7 @@ async def _play() -> bool:
         async with asyncio.timeout(_TIME_LIMIT), hooks:
             receipts = [await hooks.emit(name, DATA[name], session_for(name)) for name in EVENTS]
             accepted = sum(receipt.accepted for receipt in receipts)
-            _tell("emitted", "cyan", f"{len(receipts)} events, accepted {accepted} times")
+            _show("emitted", "cyan", f"{len(receipts)} events, accepted {accepted} times")
             await hooks.join()
             stats = hooks.stats()
     say("")
@@ -74,44 +73,44 @@ async def _play() -> bool:
     say("")
     good = (
         set(endpoint.verified) == set(EVENTS)
-        and endpoint.refused == 1
+        and endpoint.rejected == 1
         and (server.noticed, stats.retried, stats.failed) == (len(EVENTS), 1, 1)
     )
     verdict = ("as it should be", "green") if good else ("NOT as it should be", "bold red")
     say(
         verdict,
         f": {len(set(endpoint.verified))} of {len(EVENTS)} events delivered and verified, "
-        f"{stats.retried} tried again after a 503, {endpoint.refused} forgery refused",
+        f"{stats.retried} tried again after a 503, {endpoint.rejected} forgery refused",
     )
     return good
 
 
 class _Endpoint:
-    """Verifies and shows requests; the first attempt at one event finds it out of order."""
+    """Receiver that verifies and shows requests; the first attempt of one event gets a 503."""
 
     def __init__(self, verifier: WebhookVerifier) -> None:
         self._verifier = verifier
-        self._spoilt = False
+        self._failed_once = False
         self.verified: list[str] = []
-        self.refused = 0
+        self.rejected = 0
 
-    def meet(self, request: ReceivedRequest) -> Fault:
-        arrival = Arrival.judge(self._verifier, request, time.time())
-        conduct = GOOD
+    def respond(self, request: ReceivedRequest) -> Fault:
+        arrival = Arrival.verify(self._verifier, request, time.time())
+        options = NO_FAULT
         name = arrival.event_name
         if name is None:
-            self.refused += 1
-        elif name == _UNLUCKY and not self._spoilt:
-            self._spoilt = True
-            conduct = Misbehaviour(status=503)
+            self.rejected += 1
+        elif name == _FAILING and not self._failed_once:
+            self._failed_once = True
+            options = FaultOptions(status=503)
         else:
             self.verified.append(name)
-        say(arrival.line(conduct.words(arrival.answer)))
-        return conduct.of(arrival.answer)
+        say(arrival.line(options.describe(arrival.answer)))
+        return options.apply(arrival.answer)
 
 
 class _Server(Observer):
-    """The server's side: a local function, and what it shows of retries and losses."""
+    """Server side: counts events in a local function and shows retries and dead letters."""
 
     def __init__(self) -> None:
         self.noticed = 0
@@ -121,18 +120,18 @@ class _Server(Observer):
 
     def retried(self, attempt: Attempt) -> None:
         next_in = duration(attempt.next_in or 0.0)
-        _tell("retry", "yellow", f"{attempt.outcome}, again in {next_in}", attempt.event_name)
+        _show("retry", "yellow", f"{attempt.outcome}, again in {next_in}", attempt.event_name)
 
     def dead_lettered(self, letter: DeadLetter) -> None:
-        said = f"webhook {letter.webhook_id}: {letter.outcome}, kept as a dead letter"
-        _tell("given up", "red", said, letter.event_name)
+        text = f"webhook {letter.webhook_id}: {letter.outcome}, kept as a dead letter"
+        _show("given up", "red", text, letter.event_name)
 
 
-def _tell(word: str, style: str, said: str, event: str = "") -> None:
-    """Show what happens on the server's side, in the columns of what arrives."""
+def _show(word: str, style: str, text: str, event: str = "") -> None:
+    """Write a line of the server, aligned with the lines of received requests."""
     say(
-        (f"{clock(time.time())}  ", "dim"),
+        (f"{time_of_day(time.time())}  ", "dim"),
         (f"{word:<9}        ", style),
         (f"{event:<{EVENT_COLUMNS}}  " if event else "", "bold"),
-        said,
+        text,
     )

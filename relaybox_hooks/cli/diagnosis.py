@@ -1,4 +1,4 @@
-"""Why a signature does not fit: the mistakes that senders and key files make, tried out. Pure."""
+"""Diagnosis of a signature that does not match: tries the common mistakes. No I/O."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def diagnose(keys: list[str], signature: str, body: bytes, canonical: bytes) -> Iterator[str]:
-    """What is probably wrong, in sentences.
+    """Yield sentences about the probable cause.
 
     Args:
-        keys: the keys that ``signature`` fits under none of.
-        signature: as it was given.
-        body: as it came.
-        canonical: the canonical text of the body.
+        keys: keys under none of which ``signature`` matches.
+        signature: signature as given.
+        body: body as received.
+        canonical: canonical text of the body.
     """
     digest = _digest(signature)
     if digest is None:
@@ -37,7 +37,7 @@ def diagnose(keys: list[str], signature: str, body: bytes, canonical: bytes) -> 
             for message, what in _messages(body, canonical):
                 if hmac.compare_digest(digest, hmac.digest(secret, message, hashlib.sha256)):
                     fits = True
-                    yield _said(number if len(keys) > 1 else 0, how, what, signature)
+                    yield _sentence(number if len(keys) > 1 else 0, how, what, signature)
     if not fits:
         yield (
             "nothing near it fits either: it was made with another key, or the body was changed "
@@ -46,7 +46,7 @@ def diagnose(keys: list[str], signature: str, body: bytes, canonical: bytes) -> 
 
 
 def _digest(signature: str) -> bytes | None:
-    """The 32 bytes that a signature stands for, in the spellings that are met."""
+    """Return the 32 bytes of a signature in a common notation, ``None`` for other text."""
     text = signature.strip().removeprefix("sha256=").removeprefix("v1,")
     if _SIGNATURE.fullmatch(text.lower()):
         return bytes.fromhex(text)
@@ -55,7 +55,7 @@ def _digest(signature: str) -> bytes | None:
 
 
 def _secrets(key: str) -> Iterator[tuple[bytes, str]]:
-    """The bytes that somebody may have used for the key, and what was done to get them."""
+    """Yield candidates for the HMAC key, each with the mistake that leads to it."""
     yield key.encode(), ""
     if key != key.strip():
         yield key.strip().encode(), "the white space around the key is taken off"
@@ -71,7 +71,7 @@ def _secrets(key: str) -> Iterator[tuple[bytes, str]]:
 
 
 def _messages(body: bytes, canonical: bytes) -> Iterator[tuple[bytes, str]]:
-    """The bytes that somebody may have signed, and what was left out of the protocol."""
+    """Yield candidates for the signed message, each with the mistake that leads to it."""
     yield orjson.dumps(canonical.decode()), ""
     yield canonical, "the canonical text itself is signed, not a JSON string of it"
     if body != canonical:
@@ -80,8 +80,8 @@ def _messages(body: bytes, canonical: bytes) -> Iterator[tuple[bytes, str]]:
         yield orjson.dumps(text), "a JSON string of the body is signed, not of its canonical text"
 
 
-def _said(number: int, how: str, what: str, signature: str) -> str:
-    """A sentence about what was found to fit."""
+def _sentence(number: int, how: str, what: str, signature: str) -> str:
+    """Return a sentence about a combination that matches."""
     under = f" under key {number}" if number else ""
     steps = ", and ".join(filter(None, (how, what)))
     if not steps:

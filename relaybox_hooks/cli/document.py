@@ -1,4 +1,4 @@
-"""A configuration file while it is edited: comments and layout stay, and nothing wrong is saved."""
+"""Editing of a configuration file that keeps comments and layout and rejects invalid content."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from typer import BadParameter
 
 from relaybox_hooks.config import SECRETS, ConfigFileError, Configuration, interpret
 
-#: A table of the file, to be changed in place.
+#: Table of the file, mutable in place.
 Table = MutableMapping[str, Any]
 
 
 class Document:
-    """The text of a configuration file and its tables.
+    """Configuration file with mutable tables.
 
     Args:
-        path: the file; where it is missing, an empty one is begun.
-        missing_ok: whether it may be missing.
+        path: path of the file.
+        missing_ok: start with an empty document if the file does not exist.
 
     Raises:
-        ConfigFileError: it cannot be read, or is no TOML.
+        ConfigFileError: the file cannot be read, or is not TOML.
     """
 
     def __init__(self, path: str, *, missing_ok: bool = False) -> None:
@@ -40,7 +40,7 @@ class Document:
         except FileNotFoundError:
             if not missing_ok:
                 raise ConfigFileError(
-                    path, "", "", ": no such file; `relaybox-hooks webhook create` begins one"
+                    path, "", "", ": no such file; `relaybox-hooks webhook create` creates one"
                 ) from None
             self._tables = tomlkit.document()
         except OSError as error:
@@ -50,7 +50,7 @@ class Document:
 
     @property
     def webhooks(self) -> MutableMapping[str, Table]:
-        """The webhooks' tables by name."""
+        """Return the tables of the webhooks by name."""
         found = self._tables.get("webhooks", {})
         if not isinstance(found, Mapping):
             raise ConfigFileError(
@@ -59,7 +59,7 @@ class Document:
         return cast("MutableMapping[str, Table]", found)
 
     def webhook(self, name: str) -> Table:
-        """The table of one webhook."""
+        """Return the table of one webhook."""
         if name not in self.webhooks:
             known = ", ".join(self.webhooks) or "none"
             raise BadParameter(
@@ -68,7 +68,7 @@ class Document:
         return self.webhooks[name]
 
     def add(self, name: str, table: Table) -> None:
-        """Write the table of another webhook at the end of the file."""
+        """Append the table of a webhook to the file."""
         whole = tomlkit.table(is_super_table=True)
         whole.add(name, table)
         addition = tomlkit.document()
@@ -79,12 +79,12 @@ class Document:
         self._tables = tomlkit.parse(before + tomlkit.dumps(addition))
 
     def remove(self, name: str) -> None:
-        """Take the table of a webhook out, with the comments in it."""
+        """Remove the table of a webhook and the comments in it."""
         self.webhook(name)
         before = self._lines()
         del self.webhooks[name]
         after = self._lines()
-        # To tomlkit, a table goes on up to the next one; what stands before that is its own.
+        # tomlkit removes everything up to the next table, also comments that precede that one.
         start = next((n for n, (a, b) in enumerate(zip(before, after)) if a != b), len(after))  # noqa: B905
         end = start + len(before) - len(after)
         if before[:start] + before[end:] == after:
@@ -95,22 +95,22 @@ class Document:
         return tomlkit.dumps(self._tables).splitlines(keepends=True)
 
     def read(self) -> Configuration:
-        """What the file would say now.
+        """Return the configuration in the document's current state.
 
-        What it refers to in the environment is not looked up, for whoever edits a file need not
-        hold its secrets: stand-ins take their places.
+        Uses placeholders instead of environment variables, because the editor of a file need
+        not have its secrets.
 
         Raises:
-            ConfigFileError: it would say what cannot work.
+            ConfigFileError: the configuration is invalid.
         """
         text = tomlkit.dumps(self._tables)
-        return interpret(tomllib.loads(text), self.path, {}, _stand_in)
+        return interpret(tomllib.loads(text), self.path, {}, _placeholder)
 
     def save(self) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
         Raises:
-            ConfigFileError: it would say what cannot work, or cannot be written.
+            ConfigFileError: the configuration is invalid, or the file cannot be written.
         """
         self.read()
         target = Path(os.path.realpath(self.path))
@@ -126,13 +126,13 @@ class Document:
             raise ConfigFileError(self.path, "", "", f": {error.strerror}") from None
 
 
-def _stand_in(variable: str) -> str:
-    """What does for any secret, those of Standard Webhooks included, and for a header."""
+def _placeholder(variable: str) -> str:
+    """Return a value that is valid for any secret, Standard Webhooks included, and any header."""
     return f"whsec_{base64.b64encode(hashlib.sha256(variable.encode()).digest()).decode()}"
 
 
 def _epilogue(lines: list[str]) -> list[str]:
-    """The comments at the end of a table that a blank line sets off from it."""
+    """Return the comments at the end of a table that a blank line separates from it."""
     last = max(n for n, line in enumerate(lines) if line.strip() and not _is_comment(line))
     rest = lines[last + 1 :]
     blank = next((n for n, line in enumerate(rest) if not line.strip()), len(rest))
@@ -145,7 +145,7 @@ def _is_comment(line: str) -> bool:
 
 
 def inline(values: Mapping[str, Any]) -> Any:
-    """A table on one line, spaced as people do it, which tomlkit leaves to them."""
+    """Return an inline table with spaces inside the braces, which tomlkit omits."""
     pairs = (f"{tomlkit.key(k).as_string()} = {_text_of(v)}" for k, v in values.items())
     return tomlkit.value(f"{{ {', '.join(pairs)} }}")
 
@@ -155,8 +155,8 @@ def _text_of(value: Any) -> str:
     return str(item.as_string())
 
 
-def put(table: Table, assignment: str) -> None:
-    """Carry out ``KEY=VALUE`` with a dotted key, for example ``retry.attempts=3``."""
+def set_option(table: Table, assignment: str) -> None:
+    """Apply ``KEY=VALUE`` with a dotted key, for example ``retry.attempts=3``."""
     key, equals, text = assignment.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(path):
@@ -169,8 +169,8 @@ def put(table: Table, assignment: str) -> None:
     assign(table, path, value)
 
 
-def take(table: Table, key: str) -> None:
-    """Carry out ``--unset`` of a dotted key."""
+def unset_option(table: Table, key: str) -> None:
+    """Remove the value of a dotted key."""
     path = key.split(".")
     inner: Any = table
     for part in path[:-1]:
@@ -186,7 +186,7 @@ def take(table: Table, key: str) -> None:
 
 
 def assign(table: Table, path: list[str], value: Any) -> None:
-    """Set what a path of keys leads to; a table that is missing on the way goes on one line."""
+    """Set the value at a path of keys; missing tables become inline tables."""
     name, *rest = path
     if not rest:
         table[name] = value
@@ -201,7 +201,7 @@ def assign(table: Table, path: list[str], value: Any) -> None:
 
 
 def _value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none."""
+    """Parse a TOML value; return the text itself if it is not TOML."""
     try:
         read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""What ``listen`` answers: as a good receiver does, or as it was told to misbehave."""
+"""Responses of ``listen``: those of a correct receiver, or the faults that its options select."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ from relaybox_hooks.testing import (
 
 FaultName: TypeAlias = Literal["hang", "reset", "garbage", "redirect", "drip", "cut", "endless"]
 
-#: Those that have no status of their own to choose.
+#: Faults without a selectable status.
 _STATUSLESS: Final = ("hang", "reset", "garbage", "redirect")
 
-#: Seconds between the bytes of a dripping answer, and between the pieces of an endless one:
-#: slow enough to outlast any time-out, fast enough to be seen at work.
+#: Seconds between the bytes of a dripping response and between the chunks of an endless one: slow
+#: enough to exceed common timeouts, fast enough to be observed.
 _INTERVAL: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Misbehaviour:
-    """How requests are answered that meet anything but a good receiver.
+class FaultOptions:
+    """Options that change the response of a correct receiver.
 
     Attributes:
-        status: answered instead of what the request deserves.
-        fault: met instead of a whole answer.
-        delay: seconds before any of it.
-        retry_after: seconds that the answer asks the sender to wait.
-        first: only so many requests meet it; ``None``: all of them.
+        status: status of the response; ``None`` for that of a correct receiver.
+        fault: fault to play instead of a complete response.
+        delay: seconds before the response.
+        retry_after: value of a ``Retry-After`` header, seconds.
+        first: number of requests to apply the options to; ``None`` for all.
+
+    Raises:
+        BadParameter: ``fault`` does not allow a ``status``.
     """
 
     status: int | None = None
@@ -52,29 +55,29 @@ class Misbehaviour:
     def __post_init__(self) -> None:
         if self.status is not None and self.fault in _STATUSLESS:
             raise typer.BadParameter(
-                f"--fault {self.fault} answers no status of yours: leave one of the two out",
+                f"--fault {self.fault} sends no status: leave out one of the two",
                 param_hint="--status",
             )
         if self.status is not None:
             Answer(self.status)
 
     @property
-    def answers(self) -> bool:
-        """Whether it takes the place of a forwarded request's own answer."""
+    def overrides_answer(self) -> bool:
+        """Return True if the response of a forwarded request is replaced."""
         return self.status is not None or self.fault is not None
 
-    def meets(self, number: int) -> bool:
-        """Whether the request of this number, from 1, meets it."""
+    def applies_to(self, number: int) -> bool:
+        """Return True if the options apply to the request with this number, from 1."""
         return self.first is None or number <= self.first
 
-    def of(self, answer: Answer) -> Fault:
-        """What becomes of a request that a good receiver gives ``answer``."""
+    def apply(self, answer: Answer) -> Fault:
+        """Return the fault to play instead of ``answer``, a correct receiver's response."""
         answer = self._altered(answer)
-        fault = self._in_place_of(answer)
+        fault = self._fault_for(answer)
         return Late(fault, self.delay) if self.delay else fault
 
-    def words(self, answer: Answer) -> str:
-        """The same in words, for a line."""
+    def describe(self, answer: Answer) -> str:
+        """Return a short text for the fault that :meth:`apply` returns."""
         status = str(self._altered(answer).status)
         if self.fault is not None:
             status = self.fault if self.fault in _STATUSLESS else f"{status} {self.fault}"
@@ -84,13 +87,13 @@ class Misbehaviour:
         if self.status is not None:
             answer = Answer(self.status)
         elif self.fault is not None and answer.status == HTTPStatus.NO_CONTENT:
-            answer = Answer(HTTPStatus.OK)  # whose body can be cut, or go on for ever
+            answer = Answer(HTTPStatus.OK)  # allows a body, which these faults need
         if self.retry_after is not None:
             fields = {**answer.headers, "Retry-After": str(self.retry_after)}
             answer = replace(answer, headers=fields)
         return answer
 
-    def _in_place_of(self, answer: Answer) -> Fault:
+    def _fault_for(self, answer: Answer) -> Fault:
         match self.fault:
             case None:
                 return answer
@@ -110,5 +113,5 @@ class Misbehaviour:
                 return EndlessBody(answer.status, _INTERVAL)
 
 
-#: A good receiver.
-GOOD: Final = Misbehaviour()
+#: Options of a correct receiver.
+NO_FAULT: Final = FaultOptions()

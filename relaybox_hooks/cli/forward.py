@@ -1,4 +1,4 @@
-"""Requests passed on to another URL, unchanged, and its answers passed back."""
+"""Forwarding of requests to another URL, unchanged, and of its responses back."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from yarl import URL
 
 from relaybox_hooks.testing import Answer, Exchange, Fault, ReceivedRequest
 
-#: Headers of one connection (RFC 9110 §7.6.1), and those that say where and how long: the next
-#: connection has its own.
-_HOP: Final = (
+#: Hop-by-hop headers (RFC 9110 §7.6.1), ``Host`` and ``Content-Length``, which the client sets
+#: anew for the next connection.
+_HOP_BY_HOP: Final = (
     "Connection",
     "Content-Length",
     "Expect",
@@ -28,21 +28,21 @@ _HOP: Final = (
     "Transfer-Encoding",
     "Upgrade",
 )
-#: What aiohttp would add.
+#: Headers that aiohttp would add.
 _AUTOMATIC: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
-#: Seconds that the other server may take.
-_PATIENCE: Final = 30.0
+#: Timeout of a forwarded request, seconds.
+_TIMEOUT: Final = 30.0
 
 
 class Forwarded(NamedTuple):
-    """What came of a request that was passed on.
+    """Result of a forwarded request.
 
     Attributes:
-        request: as it came.
-        status: what the other server answered, ``None`` where it did not.
-        error: why not.
-        elapsed: seconds that it took.
+        request: the request as received.
+        status: status of the response, ``None`` without a response.
+        error: description of the failure; ``""`` with a response.
+        elapsed: duration, seconds.
     """
 
     request: ReceivedRequest
@@ -52,16 +52,16 @@ class Forwarded(NamedTuple):
 
 
 class Forwarder:
-    """Passes requests on to one URL. Use it as ``async with``.
+    """Client that forwards requests to one URL. Use it as an async context manager.
 
     Args:
-        url: where to.
-        tell: told of what came of each.
+        url: target URL.
+        on_forwarded: called with the result of each request.
     """
 
-    def __init__(self, url: URL, tell: Callable[[Forwarded], None]) -> None:
+    def __init__(self, url: URL, on_forwarded: Callable[[Forwarded], None]) -> None:
         self._url = url
-        self._tell = tell
+        self._on_forwarded = on_forwarded
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -70,7 +70,7 @@ class Forwarder:
             trust_env=False,
             auto_decompress=False,
             skip_auto_headers=_AUTOMATIC,
-            timeout=ClientTimeout(total=_PATIENCE),
+            timeout=ClientTimeout(total=_TIMEOUT),
         )
         return self
 
@@ -80,13 +80,13 @@ class Forwarder:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._session.close()
 
-    def start(self, request: ReceivedRequest, then: Callable[[Answer], None]) -> None:
-        """Pass ``request`` on, and hand its answer to ``then``."""
-        task = asyncio.get_running_loop().create_task(self._pass_on(request, then))
+    def forward(self, request: ReceivedRequest, on_answer: Callable[[Answer], None]) -> None:
+        """Forward ``request`` in a task and call ``on_answer`` with the response, or a 502."""
+        task = asyncio.get_running_loop().create_task(self._send(request, on_answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _pass_on(self, request: ReceivedRequest, then: Callable[[Answer], None]) -> None:
+    async def _send(self, request: ReceivedRequest, on_answer: Callable[[Answer], None]) -> None:
         began = time.monotonic()
         error = ""
         try:
@@ -102,43 +102,43 @@ class Forwarder:
                 )
         except (ClientError, TimeoutError) as failure:
             error = f"{type(failure).__name__}: {failure}" if str(failure) else "no answer in time"
-            answer = Answer(502, body=b"the request could not be passed on\n")
+            answer = Answer(502, body=b"the request could not be forwarded\n")
         status = None if error else answer.status
-        self._tell(Forwarded(request, status, error, time.monotonic() - began))
-        then(answer)
+        self._on_forwarded(Forwarded(request, status, error, time.monotonic() - began))
+        on_answer(answer)
 
 
-class PassOn(Fault):
-    """What becomes of a request that is passed on: the other server's answer.
+class ForwardFault(Fault):
+    """Fault that forwards the request and responds with the other server's response.
 
     Args:
-        forwarder: passes it on.
+        forwarder: client that forwards the request.
         request: the request.
-        becoming: what becomes of the answer on its way back.
+        alter: returns the fault to play for the other server's response.
     """
 
-    __slots__ = ("_becoming", "_forwarder", "_request")
+    __slots__ = ("_alter", "_forwarder", "_request")
 
     def __init__(
         self,
         forwarder: Forwarder,
         request: ReceivedRequest,
-        becoming: Callable[[Answer], Fault],
+        alter: Callable[[Answer], Fault],
     ) -> None:
         self._forwarder = forwarder
         self._request = request
-        self._becoming = becoming
+        self._alter = alter
 
     def play(self, exchange: Exchange) -> None:
-        # A sender that has left meanwhile is past being answered: writing to it does nothing.
-        self._forwarder.start(
-            self._request, lambda answer: exchange.later(0, self._becoming(answer))
+        # If the sender has disconnected by then, writing to the exchange has no effect.
+        self._forwarder.forward(
+            self._request, lambda answer: exchange.later(0, self._alter(answer))
         )
 
 
 def _end_to_end(fields: CIMultiDict[str] | object) -> CIMultiDict[str]:
-    """Header fields without those of the connection they came by."""
+    """Return header fields without hop-by-hop headers."""
     kept: CIMultiDict[str] = CIMultiDict(fields)  # type: ignore[arg-type]
-    for name in _HOP:
+    for name in _HOP_BY_HOP:
         kept.popall(name, None)
     return kept

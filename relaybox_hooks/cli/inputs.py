@@ -1,4 +1,4 @@
-"""What options mean: keys, JSON, headers, moments."""
+"""Parsing of option values: keys, JSON, headers, times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typer import BadParameter
 
 from relaybox_hooks.session import NO_SESSION
 
-#: The variable that a signing key is taken from where none is given.
+#: Environment variable with the default signing key.
 KEY_VARIABLE: Final = "RELAYBOX_SIGNING_KEY"
 
 KeysOption = Annotated[
@@ -24,8 +24,8 @@ KeysOption = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help=f"A signing key; may be repeated. ${KEY_VARIABLE} does as well, and keeps it out of "
-        "the list of processes.",
+        help=f"A signing key; may be repeated. By default ${KEY_VARIABLE}, which does not appear "
+        "in the process list.",
         show_default=False,
     ),
 ]
@@ -40,7 +40,7 @@ HeadersOption = Annotated[
     ),
 ]
 JSONOption = Annotated[
-    bool, typer.Option("--json", help="Write one JSON object a line, for programs.")
+    bool, typer.Option("--json", help="Write one JSON object per line, for programs.")
 ]
 
 _AGO: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
@@ -48,21 +48,25 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def examples(*commands: str) -> str:
-    """The end of a command's help."""
+    """Return the examples section of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  relaybox-hooks {command}" for command in commands)
 
 
 def signing_keys(given: list[str] | None) -> list[str]:
-    """The keys given, or else the one of the environment; none where there is none either.
+    """Return the given keys, else the one in the environment; may be empty.
 
-    The variable is read here, for the option itself would split it at its spaces.
+    Not Typer's ``envvar``, which would split the value at spaces.
     """
     found = os.environ.get(KEY_VARIABLE)
     return given or ([found] if found else [])
 
 
 def required_keys(given: list[str] | None) -> list[str]:
-    """The keys given, or else the one of the environment."""
+    """Return the given keys, else the one in the environment.
+
+    Raises:
+        BadParameter: there is no key.
+    """
     keys = signing_keys(given)
     if not keys:
         raise BadParameter(
@@ -72,7 +76,7 @@ def required_keys(given: list[str] | None) -> list[str]:
 
 
 def contents(source: str, option: str) -> bytes:
-    """The bytes of a file, or of standard input for ``-``."""
+    """Return the bytes of a file, or of standard input for ``-``."""
     if source == "-":
         return sys.stdin.buffer.read()
     try:
@@ -82,7 +86,7 @@ def contents(source: str, option: str) -> bytes:
 
 
 def json_value(text: str, option: str) -> Any:
-    """The value of JSON text, or of a file's after ``@``."""
+    """Parse JSON text, or the JSON file named after ``@``."""
     source = contents(text[1:], option) if text.startswith("@") else text.encode("utf-8", "replace")
     try:
         return orjson.loads(source)
@@ -93,7 +97,7 @@ def json_value(text: str, option: str) -> Any:
 
 
 def session_value(text: str, option: str) -> Any:
-    """A session from JSON with its wire names."""
+    """Parse a session, a JSON object with wire names or null."""
     value = json_value(text, option)
     if value is not None and not isinstance(value, dict):
         raise BadParameter("a session is a JSON object or null", param_hint=option)
@@ -107,7 +111,7 @@ def session_value(text: str, option: str) -> Any:
 
 
 def headers(given: list[str] | None) -> dict[str, str]:
-    """Headers by name, from lines as HTTP has them."""
+    """Parse ``NAME:VALUE`` lines into a dict."""
     found = {}
     for line in given or ():
         name, colon, value = line.partition(":")
@@ -117,8 +121,8 @@ def headers(given: list[str] | None) -> dict[str, str]:
     return found
 
 
-def moment_of(text: str | None, option: str, now: datetime) -> float | None:
-    """Seconds since the Unix epoch of a date and time, or of so long ago: ``15m``, ``2h``."""
+def parse_time(text: str | None, option: str, now: datetime) -> float | None:
+    """Parse an ISO 8601 time or an age such as ``15m`` into seconds since the Unix epoch."""
     if text is None:
         return None
     ago = _AGO.fullmatch(text)

@@ -1,4 +1,4 @@
-"""``deliveries`` and ``dead-letters``: what a journal file holds."""
+"""Commands ``deliveries`` and ``dead-letters``: the contents of a journal file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from relaybox_hooks.cli.console import (
     iso,
-    moment,
+    local_time,
     printable,
     say,
     say_json,
@@ -21,7 +21,7 @@ from relaybox_hooks.cli.console import (
     shortened,
     table,
 )
-from relaybox_hooks.cli.inputs import JSONOption, examples, moment_of
+from relaybox_hooks.cli.inputs import JSONOption, examples, parse_time
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.journal import DeliveryState, StoredDelivery
 
@@ -39,29 +39,34 @@ DEAD_LETTERS_EXAMPLES = examples(
     "dead-letters hooks.db --json | jq .data",
 )
 
-JournalArgument = Annotated[
-    str, typer.Argument(metavar="JOURNAL", help="The file of a SQLiteJournal.")
-]
+JournalArgument = Annotated[str, typer.Argument(metavar="JOURNAL", help="File of a SQLiteJournal.")]
 EventIdOption = Annotated[
-    str | None, typer.Option("--event-id", metavar="ID", help="Only this event's.")
+    str | None, typer.Option("--event-id", metavar="ID", help="Only deliveries of this event.")
 ]
 WebhookOption = Annotated[
-    str | None, typer.Option("--webhook", metavar="ID", help="Only those to this webhook.")
+    str | None, typer.Option("--webhook", metavar="ID", help="Only deliveries to this webhook.")
 ]
 EventOption = Annotated[
     str | None, typer.Option("--event", metavar="NAME", help="Only events of this name.")
 ]
 ReasonOption = Annotated[
-    Reason | None, typer.Option("--reason", help="Only those given up on for it.")
+    Reason | None, typer.Option("--reason", help="Only dead letters with this reason.")
 ]
 SinceOption = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="A date and time, or 15m, 2h, 7d ago; or later."),
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        help="At or after this time: a date and time, or 15m, 2h, 7d ago.",
+    ),
 ]
 UntilOption = Annotated[
-    str | None, typer.Option("--until", metavar="TIME", help="The same; before it.")
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Before this time; same formats."),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many at most.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of rows.")
+]
 
 
 def deliveries(
@@ -70,16 +75,16 @@ def deliveries(
     webhook: WebhookOption = None,
     event: EventOption = None,
     status: Annotated[
-        DeliveryState | None, typer.Option(help="Only those of which this has become.")
+        DeliveryState | None, typer.Option(help="Only deliveries in this state.")
     ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 100,
     as_json: JSONOption = False,
 ) -> None:
-    """Show a journal's deliveries, newest first.
+    """Show the deliveries in a journal, newest first.
 
-    --since and --until go by when events were emitted.
+    --since and --until select by the time of the emit.
     """
     now = datetime.now(UTC)
 
@@ -89,8 +94,8 @@ def deliveries(
             webhook_id=webhook,
             event=event,
             status=status,
-            since=moment_of(since, "--since", now),
-            until=moment_of(until, "--until", now),
+            since=parse_time(since, "--since", now),
+            until=parse_time(until, "--until", now),
             limit=limit,
         )
 
@@ -108,9 +113,10 @@ def dead_letters(
     limit: LimitOption = 100,
     as_json: JSONOption = False,
 ) -> None:
-    """Show a journal's dead letters, oldest first.
+    """Show the dead letters in a journal, oldest first.
 
-    They are the deliveries that were given up on; --since and --until go by when.
+    Dead letters are deliveries that will not be attempted again; --since and --until select by
+    the time of that decision.
     """
     chosen = letter_filters(event_id, webhook, event, reason, since, until)
 
@@ -128,20 +134,24 @@ def letter_filters(
     since: str | None,
     until: str | None,
 ) -> dict[str, Any]:
-    """What ``Journal.dead_letters`` takes, from what the options say."""
+    """Return the keyword arguments of ``Journal.dead_letters`` for the options."""
     now = datetime.now(UTC)
     return {
         "event_id": event_id,
         "webhook_id": webhook,
         "event": event,
         "reason": reason,
-        "since": moment_of(since, "--since", now),
-        "until": moment_of(until, "--until", now),
+        "since": parse_time(since, "--since", now),
+        "until": parse_time(until, "--until", now),
     }
 
 
 def journal_of(path: str) -> SQLiteJournal:
-    """The journal of a file that is there: looking into one does not make it."""
+    """Return the journal in an existing file; does not create one.
+
+    Raises:
+        BadParameter: the file does not exist.
+    """
     if not Path(path).is_file():
         raise typer.BadParameter(f"{path}: no such file", param_hint="JOURNAL")
     from relaybox_hooks.journal import SQLiteJournal  # noqa: PLC0415 - needs another extra
@@ -150,7 +160,7 @@ def journal_of(path: str) -> SQLiteJournal:
 
 
 def _show(path: str, ask: Callable[[SQLiteJournal], Any], *, by: str, as_json: bool) -> None:
-    """Show what is found, and how much there is in all."""
+    """Write the deliveries that ``ask`` returns, and the totals of the journal."""
 
     async def find() -> tuple[list[StoredDelivery], dict[str, int]]:
         async with journal_of(path) as journal:
@@ -175,12 +185,12 @@ def _show(path: str, ask: Callable[[SQLiteJournal], Any], *, by: str, as_json: b
 
 
 def _table(found: list[StoredDelivery], *, by: str) -> Table:
-    """The deliveries found, with the moment that they are ordered by."""
+    """Return a table of deliveries; the first column is the time that they are ordered by."""
     rows = table(by, "event", "id", "webhook", "state", "attempts", whole=("id",))
     for delivery in found:
         envelope = delivery.envelope
         cells = (
-            moment(delivery.at if by == "died" else envelope.time),
+            local_time(delivery.at if by == "died" else envelope.time),
             envelope.name,
             envelope.id,
             shortened(delivery.webhook_id),
@@ -192,7 +202,7 @@ def _table(found: list[StoredDelivery], *, by: str) -> Table:
 
 
 def _attempts(delivery: StoredDelivery) -> str:
-    """How many were made, and what the last one came to."""
+    """Return the number of attempts and the outcome of the last one."""
     outcome = delivery.outcome
     if outcome is None:
         return str(delivery.attempts)
@@ -201,7 +211,7 @@ def _attempts(delivery: StoredDelivery) -> str:
 
 
 def _record(delivery: StoredDelivery) -> dict[str, Any]:
-    """A delivery for programs, its payload included."""
+    """Return a delivery for JSON output, payload included."""
     outcome, envelope = delivery.outcome, delivery.envelope
     event = envelope.to_event()
     return {

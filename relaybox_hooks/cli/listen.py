@@ -1,4 +1,4 @@
-"""``listen``: a receiver that verifies each request, shows it, and misbehaves if asked to."""
+"""Command ``listen``: a receiver that verifies and shows requests and can simulate faults."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ import typer
 from yarl import URL
 
 from relaybox_hooks.cli.arrivals import Arrival
-from relaybox_hooks.cli.console import clock, duration, printable, say, say_indented, say_json
-from relaybox_hooks.cli.faults import GOOD, FaultName, Misbehaviour
-from relaybox_hooks.cli.forward import Forwarded, Forwarder, PassOn
+from relaybox_hooks.cli.console import (
+    duration,
+    printable,
+    say,
+    say_indented,
+    say_json,
+    time_of_day,
+)
+from relaybox_hooks.cli.faults import NO_FAULT, FaultName, FaultOptions
+from relaybox_hooks.cli.forward import Forwarded, Forwarder, ForwardFault
 from relaybox_hooks.cli.inputs import JSONOption, KeysOption, examples, signing_keys
 from relaybox_hooks.receive import WebhookVerifier
 from relaybox_hooks.testing import Fault, FaultReceiver, ReceivedRequest
@@ -23,27 +30,32 @@ from relaybox_hooks.wire.signing import generate_signing_key
 EXAMPLES = examples(
     "listen --key 21d45d1d4dff46f13cd4478ba08395d9",
     "listen --payload --forward-to http://127.0.0.1:8000/webhook",
-    "listen --status 503 --first 2            the first two fail, a retry gets through",
-    "listen --fault hang                      never answers: try a sender's time-out",
+    "listen --status 503 --first 2            the first two fail, a retry succeeds",
+    "listen --fault hang                      never responds: test a sender's timeout",
     "listen --json --max-requests 1           for scripts: 0 if it was verified, 1 if not",
 )
 
-#: Columns of a payload's margin: those of the time.
+#: Indentation of a payload: the width of the time column.
 _INDENT: Final = 14
 
 
 def listen(
     port: Annotated[
-        int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+        int,
+        typer.Option(
+            metavar="PORT", min=0, max=65535, help="Port to listen on; 0 selects a free one."
+        ),
     ] = 4000,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
     keys: KeysOption = None,
     tolerance: Annotated[
         float,
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="How far from now a request may have been signed; 0 does not check.",
+            help="Maximum difference between signing time and now; 0 disables the check.",
         ),
     ] = 30,
     show_payload: Annotated[
@@ -52,81 +64,86 @@ def listen(
     as_json: JSONOption = False,
     forward_to: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Pass each request on as it came, and its answer back."),
+        typer.Option(
+            metavar="URL", help="Forward each request unchanged, and return the response."
+        ),
     ] = None,
     status: Annotated[
-        int | None, typer.Option(metavar="STATUS", help="Answer this, whatever the request.")
+        int | None,
+        typer.Option(metavar="STATUS", help="Respond with this status to every request."),
     ] = None,
     fault: Annotated[
         FaultName | None,
         typer.Option(
-            help="Never answer, reset the connection, answer what is not HTTP, redirect, send a "
-            "byte at a time, end half-way, never end.",
+            help="Never respond, reset the connection, send invalid HTTP, redirect, send one byte "
+            "at a time, truncate the response, never end it.",
         ),
     ] = None,
     delay: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Wait before each answer.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Delay each response.")
     ] = 0,
     retry_after: Annotated[
         int | None,
-        typer.Option(metavar="SECONDS", min=0, help="Answer with a Retry-After header."),
+        typer.Option(metavar="SECONDS", min=0, help="Add a Retry-After header to each response."),
     ] = None,
     first: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Misbehave to the first N requests only, as the options say."
+            metavar="N",
+            min=1,
+            help="Apply --status, --fault, --delay, --retry-after to the first N requests only.",
         ),
     ] = None,
     max_requests: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="End after N requests; with 1 if one was not verified."
+            metavar="N", min=1, help="Exit after N requests; with 1 if one failed verification."
         ),
     ] = None,
 ) -> None:
-    """Receive webhooks: verify and show each one.
+    """Receive webhooks: verify and show each request.
 
-    A request that holds is answered 204, another one 401 or 400, unless the options say
-    otherwise; a duplicate is one whose event was accepted before. Without a key one is made
-    up and shown. Ctrl-C ends it.
+    Responds with 204 to a valid request and with 401 or 400 to an invalid one, unless options
+    say otherwise. A duplicate is a request whose event was accepted before. Without a key, a
+    new one is generated and shown. Press Ctrl-C to stop.
     """
     target = None if forward_to is None else _target(forward_to)
     found = signing_keys(keys)
     made = None if found else generate_signing_key()
     listener = _Listener(
         WebhookVerifier(*(found or [str(made)]), tolerance=tolerance or None),
-        Misbehaviour(status=status, fault=fault, delay=delay, retry_after=retry_after, first=first),
+        FaultOptions(status=status, fault=fault, delay=delay, retry_after=retry_after, first=first),
         show_payload=show_payload,
         as_json=as_json,
     )
     try:
-        # A loop with add_reader, which the receiver needs, on every system.
+        # The receiver needs add_reader, which not every platform's default loop has.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(listener.run(host, port, made, target, max_requests))
     except KeyboardInterrupt:
         return
-    raise typer.Exit(1 if listener.refused else 0)
+    raise typer.Exit(1 if listener.rejected else 0)
 
 
 class _Listener:
-    """Judges, shows and answers requests."""
+    """Receiver that verifies, shows and answers requests."""
 
     def __init__(
         self,
         verifier: WebhookVerifier,
-        misbehaviour: Misbehaviour,
+        fault_options: FaultOptions,
         *,
         show_payload: bool,
         as_json: bool,
     ) -> None:
         self._verifier = verifier
-        self._misbehaviour = misbehaviour
+        self._fault_options = fault_options
         self._show_payload = show_payload
         self._as_json = as_json
         self._forwarder: Forwarder | None = None
         self._unanswered: list[ReceivedRequest] = []
-        self._judged = 0
-        self.refused = 0
+        self._received = 0
+        self.rejected = 0
 
     async def run(
         self,
@@ -136,8 +153,8 @@ class _Listener:
         target: URL | None,
         max_requests: int | None,
     ) -> None:
-        """Serve until ``max_requests`` are over, or for ever."""
-        self._receiver = FaultReceiver(self._meet, host=host, port=port)
+        """Serve until ``max_requests`` have been answered, or forever."""
+        self._receiver = FaultReceiver(self._respond, host=host, port=port)
         async with AsyncExitStack() as stack:
             if target is not None:
                 self._forwarder = Forwarder(target, self._show_forwarded)
@@ -145,46 +162,46 @@ class _Listener:
             try:
                 await stack.enter_async_context(self._receiver)
             except OSError as error:
-                raise typer.BadParameter(_in_words(error, host, port)) from None
+                raise typer.BadParameter(_explain(error, host, port)) from None
             self._announce(made_key)
-            await self._receiver.wait_until(lambda: self._over(max_requests))
+            await self._receiver.wait_until(lambda: self._is_finished(max_requests))
 
-    def _over(self, max_requests: int | None) -> bool:
-        if max_requests is None or self._judged < max_requests:
+    def _is_finished(self, max_requests: int | None) -> bool:
+        if max_requests is None or self._received < max_requests:
             return False
-        # Where a request is never answered, its client leaves.
+        # A request that never gets a response ends when its client disconnects.
         return not self._unanswered_now() or not self._receiver.connected
 
     def _unanswered_now(self) -> list[ReceivedRequest]:
         self._unanswered = [r for r in self._unanswered if r.answered_status is None]
         return self._unanswered
 
-    def _meet(self, request: ReceivedRequest) -> Fault:
-        """Judge and show a request; returns what becomes of it."""
-        arrival = Arrival.judge(self._verifier, request, time.time())
-        self._judged += 1
-        self.refused += not arrival.verified
+    def _respond(self, request: ReceivedRequest) -> Fault:
+        """Verify and show a request; return the fault to play."""
+        arrival = Arrival.verify(self._verifier, request, time.time())
+        self._received += 1
+        self.rejected += not arrival.verified
         self._unanswered = [*self._unanswered_now(), request]
-        self._receiver.requests.clear()  # which it keeps for tests, and we for nobody
+        self._receiver.requests.clear()  # not needed here, and they would grow forever
         self._receiver.accepted.clear()
-        misbehaves = self._misbehaviour.meets(self._judged)
-        conduct = self._misbehaviour if misbehaves else GOOD
-        if self._forwarder is None or conduct.answers:
-            self._show(arrival, conduct.words(arrival.answer))
+        applies = self._fault_options.applies_to(self._received)
+        options = self._fault_options if applies else NO_FAULT
+        if self._forwarder is None or options.overrides_answer:
+            self._show(arrival, options.describe(arrival.answer))
         else:
             self._show(arrival, "forwarding")
         if self._forwarder is None:
-            return conduct.of(arrival.answer)
-        return PassOn(self._forwarder, request, conduct.of)
+            return options.apply(arrival.answer)
+        return ForwardFault(self._forwarder, request, options.apply)
 
     def _announce(self, made_key: str | None) -> None:
         url = self._receiver.url
         if self._as_json:
             say_json({"type": "listening", "url": url, "made_key": made_key})
             return
-        say("receiving at ", (f"{url}  ", "bold"), "(Ctrl-C ends it)")
+        say("receiving at ", (f"{url}  ", "bold"), "(Ctrl-C to stop)")
         if made_key is not None:
-            say("signing key ", (f"{made_key}  ", "bold"), "(made up for now: no --key was given)")
+            say("signing key ", (f"{made_key}  ", "bold"), "(generated, since no --key was given)")
 
     def _show(self, arrival: Arrival, answer: str) -> None:
         if self._as_json:
@@ -210,7 +227,7 @@ class _Listener:
         good = forwarded.status is not None and forwarded.status < 300
         which = printable(forwarded.request.event_id or forwarded.request.path)
         say(
-            (f"{clock(time.time())}  ", "dim"),
+            (f"{time_of_day(time.time())}  ", "dim"),
             (f"{'forwarded':<9} ", "cyan"),
             "→ ",
             (f"{what}  ", "" if good else "red"),
@@ -219,7 +236,7 @@ class _Listener:
 
 
 def _target(text: str) -> URL:
-    """Where requests are passed on to."""
+    """Parse the URL of ``--forward-to``."""
     try:
         url = URL(text)
     except ValueError:
@@ -231,8 +248,8 @@ def _target(text: str) -> URL:
     return url
 
 
-def _in_words(error: OSError, host: str, port: int) -> str:
-    """Why it cannot listen, and what to do."""
+def _explain(error: OSError, host: str, port: int) -> str:
+    """Return cause and remedy of a failure to listen."""
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} is in use: end the program that has it, or give another --port "

@@ -1,4 +1,4 @@
-"""An example of each event: data as RelayBox's services send it, and whom it happens to."""
+"""Example data and session of each event, as RelayBox's services send them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _AUTH: Final = {
 }
 _PRESENCE: Final = {"roomId": _ROOM, "userData": {"mood": "☕", "typing": False}}
 
-#: The data of each event.
+#: Example data by event name.
 DATA: Final[MappingProxyType[EventName, Any]] = MappingProxyType(
     {
-        # Nothing is verified yet when somebody signs up.
+        # At sign-up nothing is verified yet.
         "auth:signup": {**_AUTH, "identities": [], "verifiedAt": None},
         "auth:verify": _AUTH,
         "auth:signin": _AUTH,
@@ -79,12 +79,12 @@ _SESSION: Final = {
     },
 }
 
-#: Signing up, verifying and signing in happen over HTTP, before there is a connection.
+#: Events of HTTP requests, before a websocket connection exists.
 _UNCONNECTED: Final = ("auth:signup", "auth:verify", "auth:signin")
 
 
 def session_for(event: str) -> dict[str, Any]:
-    """Whom ``event`` happens to, by wire names."""
+    """Return the example session of ``event``, by wire names."""
     if event in _UNCONNECTED:
         return {**_SESSION, "connectionId": None, "socketId": None}
     return dict(_SESSION)

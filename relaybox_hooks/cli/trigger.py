@@ -1,4 +1,4 @@
-"""``trigger``: one real, signed event, and what each attempt at it came to."""
+"""Command ``trigger``: send one signed event and show each attempt."""
 
 from __future__ import annotations
 
@@ -37,43 +37,44 @@ EXAMPLES = examples(
 
 def trigger(
     event: Annotated[
-        str, typer.Argument(metavar="EVENT", help="Its name; `relaybox-hooks events` lists them.")
+        str, typer.Argument(metavar="EVENT", help="Event name; `relaybox-hooks events` lists them.")
     ],
     url: Annotated[
-        str, typer.Option(metavar="URL", help="Where to; by default, where `listen` does.")
+        str, typer.Option(metavar="URL", help="Target URL; by default that of `listen`.")
     ] = "http://127.0.0.1:4000/",
     keys: KeysOption = None,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON|@FILE", help="Its data, instead of an example.", show_default=False
+            metavar="JSON|@FILE", help="Event data, instead of an example.", show_default=False
         ),
     ] = None,
     session: Annotated[
         str | None,
         typer.Option(
             metavar="JSON|@FILE",
-            help="Its session by wire names, instead of an example.",
+            help="Session with wire names, instead of an example.",
             show_default=False,
         ),
     ] = None,
     header: HeadersOption = None,
     webhook_id: Annotated[
-        str, typer.Option(metavar="ID", help="The webhook's id; one made of the URL by default.")
+        str, typer.Option(metavar="ID", help="Id of the webhook; by default derived from the URL.")
     ] = "",
     attempts: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many in all, the first included.")
+        int,
+        typer.Option(metavar="N", min=1, help="Maximum number of attempts, the first included."),
     ] = RetryPolicy().attempts,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How long each may take.")
+        float, typer.Option(metavar="SECONDS", help="Timeout of each attempt.")
     ] = 5.0,
     custom: Annotated[
-        bool, typer.Option("--custom", help="The event is one that your server declares itself.")
+        bool, typer.Option("--custom", help="Allow an event name that your server declares itself.")
     ] = False,
 ) -> None:
     """Send one event, signed as in production.
 
-    Shows what each attempt comes to. Exit code 0 only if it was delivered.
+    Shows the outcome of each attempt. Exit code 0 only if the event was delivered.
     """
     if not custom and event not in EVENTS:
         hint = UnknownEventError(event, EVENTS).suggestion
@@ -93,33 +94,33 @@ def trigger(
         headers=headers(header),
         retry=RetryPolicy(attempts=attempts),
         timeouts=Timeouts(total=timeout),
-        breaker=None,  # all the attempts that were asked for
+        breaker=None,  # an open breaker would delay the requested attempts
     )
-    carried = DATA.get(event) if data is None else json_value(data, "--data")  # type: ignore[call-overload]
-    who = session_for(event) if session is None else session_value(session, "--session")
-    delivered = asyncio.run(_send(webhook, event, carried, who, custom=custom))
+    event_data = DATA.get(event) if data is None else json_value(data, "--data")  # type: ignore[call-overload]
+    event_session = session_for(event) if session is None else session_value(session, "--session")
+    delivered = asyncio.run(_send(webhook, event, event_data, event_session, custom=custom))
     raise typer.Exit(0 if delivered else 1)
 
 
 async def _send(webhook: Webhook, event: str, data: Any, session: Any, *, custom: bool) -> bool:
-    """Whether it was delivered."""
-    teller = _Teller()
+    """Send the event; return True if it was delivered."""
+    printer = _AttemptPrinter()
     hooks = Hooks[str](
         [webhook],
         custom_events=[event] if custom else [],
-        observers=[teller],
+        observers=[printer],
         logging=False,
-        close_timeout=0,  # what Ctrl-C interrupts is over
+        close_timeout=0,  # Ctrl-C cancels at once
     )
     async with hooks:
         receipt = await hooks.emit(event, data, session)
         say((f"{event}  ", "bold"), f"event {receipt.event_id}  to {printable(webhook.shown_url)}")
         await hooks.join()
-    return teller.delivered_one
+    return printer.delivered_one
 
 
-class _Teller(Observer):
-    """Shows each attempt as it ends."""
+class _AttemptPrinter(Observer):
+    """Observer that writes a line for each attempt."""
 
     def __init__(self) -> None:
         self.delivered_one = False
@@ -141,5 +142,5 @@ class _Teller(Observer):
         )
 
     def dead_lettered(self, letter: DeadLetter) -> None:
-        made = several(letter.attempts, "attempt")
-        say(("not delivered", "bold red"), f": {letter.reason} after {made}")
+        attempts = several(letter.attempts, "attempt")
+        say(("not delivered", "bold red"), f": {letter.reason} after {attempts}")

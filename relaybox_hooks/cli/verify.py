@@ -1,4 +1,4 @@
-"""``verify``: whether a request is genuine, and if not, why."""
+"""Command ``verify``: check the signature of a request and diagnose a mismatch."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ EXAMPLES = examples(
 
 def verify(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="The body as it came; - reads standard input.")
+        str, typer.Argument(metavar="FILE", help="Body as received; - reads standard input.")
     ],
     keys: KeysOption = None,
     signature: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help=f"The header {SIGNATURE_HEADER}.", show_default=False),
+        typer.Option(metavar="HEX", help=f"Value of {SIGNATURE_HEADER}.", show_default=False),
     ] = None,
     header: HeadersOption = None,
     tolerance: Annotated[
@@ -45,13 +45,13 @@ def verify(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="Refuse what was signed further from now; 0 does not check.",
+            help="Maximum difference between signing time and now; 0 disables the check.",
         ),
     ] = 0,
 ) -> None:
-    """Say whether a signature holds and, if not, why.
+    """Check a signature and explain why it does not match.
 
-    Exit code 0 if it does, 1 if not.
+    Exit code 0 if it matches, 1 if not.
     """
     found = required_keys(keys)
     fields = CIMultiDict(headers(header))
@@ -74,7 +74,7 @@ def verify(
 
 
 def _confirm(event: ReceivedEvent, keys: int) -> None:
-    """Say what holds, and how old it is."""
+    """Write a line about a valid request, with its age."""
     signed = event.timestamp.timestamp()
     age = time.time() - signed
     under = f"  under key {event.key_index + 1} of {keys}" if keys > 1 else ""
@@ -87,7 +87,7 @@ def _confirm(event: ReceivedEvent, keys: int) -> None:
 
 
 def _explain(keys: list[str], signature: str, body: bytes) -> None:
-    """Say why a signature does not fit, and what would."""
+    """Write the probable cause of a mismatch and the expected signatures."""
     canonical = parse(body)[1]
     for sentence in diagnose(keys, signature, body, canonical):
         say("because   ", printable(sentence))

@@ -1,4 +1,4 @@
-"""``webhook``: the webhooks of a configuration file, which ``Hooks.from_config`` reads."""
+"""Commands ``webhook ...``: edit the webhooks in a configuration file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import tomlkit
 import typer
 
 from relaybox_hooks.cli.console import printable, say, say_json, say_table, several, table
-from relaybox_hooks.cli.document import Document, Table, assign, inline, put, take
+from relaybox_hooks.cli.document import Document, Table, assign, inline, set_option, unset_option
 from relaybox_hooks.cli.inputs import HeadersOption, JSONOption, examples, headers
 
 webhook: typer.Typer = typer.Typer(
     name="webhook",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Keep webhooks in a configuration file.\n\nHooks.from_config reads it. Comments and "
-    "layout stay, signing keys stay out of it.",
+    help="Edit the webhooks in a configuration file.\n\nHooks.from_config reads the file. Comments "
+    "and layout are kept; signing keys are never written to it.",
     epilog=examples(
         "webhook create crm --url https://crm.example/webhook --event 'room:*'",
         "webhook edit crm --header-env Authorization:CRM_TOKEN --set retry.attempts=8",
@@ -27,16 +27,16 @@ webhook: typer.Typer = typer.Typer(
     ),
 )
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The webhook's table.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the webhook's table.")]
 FileOption = Annotated[
-    str, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.")
+    str, typer.Option("--config", "-c", metavar="FILE", help="Configuration file.")
 ]
 EventsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--event",
         metavar="EVENT",
-        help="A name or a pattern, such as 'room:*'; may be repeated.",
+        help="Event name or pattern, such as 'room:*'; may be repeated.",
         show_default=False,
     ),
 ]
@@ -45,8 +45,8 @@ KeyOption = Annotated[
     typer.Option(
         "--key-env",
         metavar="NAME",
-        help="The variable of the environment that holds the signing key, which itself is never "
-        "written into the file.",
+        help="Environment variable with the signing key; the key itself is never written to the "
+        "file.",
         show_default=False,
     ),
 ]
@@ -55,7 +55,7 @@ HeaderVariablesOption = Annotated[
     typer.Option(
         "--header-env",
         metavar="NAME:VARIABLE",
-        help="A header whose value is in the environment; may be repeated.",
+        help="Header whose value is in an environment variable; may be repeated.",
         show_default=False,
     ),
 ]
@@ -64,7 +64,7 @@ AppOption = Annotated[
     typer.Option(
         "--app-pid",
         metavar="ID",
-        help="Only events of sessions of this application.",
+        help="Send only events of sessions of this application.",
         show_default=False,
     ),
 ]
@@ -73,7 +73,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Any other argument of Webhook, such as order_by=room or retry.attempts=8; may be "
+        help="Other argument of Webhook, such as order_by=room or retry.attempts=8; may be "
         "repeated.",
         show_default=False,
     ),
@@ -92,7 +92,7 @@ _FILE = "hooks.toml"
 )
 def create(
     name: NameArgument,
-    url: Annotated[str, typer.Option(metavar="URL", help="Where to.")],
+    url: Annotated[str, typer.Option(metavar="URL", help="Target URL.")],
     event: EventsOption = None,
     key_env: KeyOption = None,
     header: HeadersOption = None,
@@ -101,7 +101,7 @@ def create(
     assignments: SetOption = None,
     config: FileOption = _FILE,
 ) -> None:
-    """Add a webhook; begins the file where there is none."""
+    """Add a webhook; creates the file if it does not exist."""
     document = Document(config, missing_ok=True)
     if name in document.webhooks:
         raise typer.BadParameter(
@@ -109,15 +109,15 @@ def create(
             param_hint="NAME",
         )
     if not event:
-        raise typer.BadParameter("name one at least, or '*' for all", param_hint="--event")
+        raise typer.BadParameter("name at least one, or '*' for all", param_hint="--event")
     variable = key_env or f"{re.sub(r'[^A-Z0-9]+', '_', name.upper())}_SIGNING_KEY"
-    made = tomlkit.table()
-    _apply(made, url, event, variable, header, header_env, app_pid, assignments)
-    document.add(name, made)
+    new_table = tomlkit.table()
+    _apply(new_table, url, event, variable, header, header_env, app_pid, assignments)
+    document.add(name, new_table)
     document.save()
     say((name, "bold"), f" is in {config}, sent {', '.join(event)}")
     if variable not in os.environ:
-        say(f'its key is to be in ${variable}: export {variable}="$(relaybox-hooks keygen)"')
+        say(f'set its key in ${variable}: export {variable}="$(relaybox-hooks keygen)"')
 
 
 @webhook.command(
@@ -129,7 +129,7 @@ def create(
 def edit(
     name: NameArgument,
     url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where to.", show_default=False)
+        str | None, typer.Option(metavar="URL", help="Target URL.", show_default=False)
     ] = None,
     event: EventsOption = None,
     key_env: KeyOption = None,
@@ -139,45 +139,52 @@ def edit(
     assignments: SetOption = None,
     unset: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="A key to take out; may be repeated.", show_default=False),
+        typer.Option(metavar="KEY", help="Key to remove; may be repeated.", show_default=False),
     ] = None,
     config: FileOption = _FILE,
 ) -> None:
-    """Change a webhook. What no option names stays; --event replaces all of its events."""
+    """Change a webhook. Other options are kept; --event replaces all of its events."""
     document = Document(config)
     found = document.webhook(name)
     _apply(found, url, event, key_env, header, header_env, app_pid, assignments)
     for key in unset or ():
-        take(found, key)
+        unset_option(found, key)
     document.save()
     say((name, "bold"), f" is changed in {config}")
 
 
 @webhook.command("list", epilog=examples("webhook list", "webhook list --json"))
 def list_(as_json: JSONOption = False, config: FileOption = _FILE) -> None:
-    """List the webhooks of the file, and whether their keys are in the environment."""
+    """List the webhooks of the file and the state of their keys."""
     document = Document(config)
     rows = table("name", "state", "url", "events", "key", "app")
-    for name, said in zip(document.webhooks, document.read().webhooks, strict=True):
+    for name, configured in zip(document.webhooks, document.read().webhooks, strict=True):
         key = _key_of(document.webhooks[name])
-        state = "enabled" if said.enabled else "disabled"
+        state = "enabled" if configured.enabled else "disabled"
         if as_json:
             say_json(
                 {
                     "name": name,
-                    "id": said.id,
-                    "enabled": said.enabled,
-                    "url": said.shown_url,
-                    "events": list(said.events),
+                    "id": configured.id,
+                    "enabled": configured.enabled,
+                    "url": configured.shown_url,
+                    "events": list(configured.events),
                     "key": key,
-                    "app_pid": said.app_pid,
+                    "app_pid": configured.app_pid,
                 }
             )
         else:
             rows.add_row(
                 *map(
                     printable,
-                    (name, state, said.shown_url, " ".join(said.events), key, said.app_pid or ""),
+                    (
+                        name,
+                        state,
+                        configured.shown_url,
+                        " ".join(configured.events),
+                        key,
+                        configured.app_pid or "",
+                    ),
                 )
             )
     if not as_json:
@@ -186,19 +193,19 @@ def list_(as_json: JSONOption = False, config: FileOption = _FILE) -> None:
 
 @webhook.command(epilog=examples("webhook enable crm"))
 def enable(name: NameArgument, config: FileOption = _FILE) -> None:
-    """Let a webhook be sent events again, from the server's next start on."""
+    """Enable a webhook. Takes effect at the next start of the server."""
     _switch(name, config, on=True)
 
 
 @webhook.command(epilog=examples("webhook disable crm"))
 def disable(name: NameArgument, config: FileOption = _FILE) -> None:
-    """Let a webhook be sent nothing, from the server's next start on."""
+    """Disable a webhook. Takes effect at the next start of the server."""
     _switch(name, config, on=False)
 
 
 @webhook.command(epilog=examples("webhook remove crm"))
 def remove(name: NameArgument, config: FileOption = _FILE) -> None:
-    """Take a webhook out of the file."""
+    """Remove a webhook from the file."""
     document = Document(config)
     document.remove(name)
     document.save()
@@ -218,7 +225,7 @@ def _switch(name: str, config: str, *, on: bool) -> None:
 
 
 def _apply(
-    made: Table,
+    table: Table,
     url: str | None,
     event: list[str] | None,
     key_env: str | None,
@@ -227,25 +234,25 @@ def _apply(
     app_pid: str | None,
     assignments: list[str] | None,
 ) -> None:
-    """Write what the options say into a webhook's table."""
+    """Apply the options to a webhook's table."""
     if url is not None:
-        made["url"] = url
+        table["url"] = url
     if event:
-        made["events"] = event
+        table["events"] = event
     if key_env is not None:
-        made["signing_key"] = inline({"env": key_env})
+        table["signing_key"] = inline({"env": key_env})
     fields: dict[str, Any] = {**headers(header)}
     fields.update({field: {"env": value} for field, value in headers(header_env).items()})
     for field, value in fields.items():
-        assign(made, ["headers", field], value)
+        assign(table, ["headers", field], value)
     if app_pid is not None:
-        made["app_pid"] = app_pid
+        table["app_pid"] = app_pid
     for assignment in assignments or ():
-        put(made, assignment)
+        set_option(table, assignment)
 
 
 def _key_of(table: Table) -> str:
-    """Where a webhook's key is, and whether it is there."""
+    """Return the location of a webhook's key and whether the variable is set."""
     key = table["signing_key"]
     if not isinstance(key, dict):
         return "in the file"

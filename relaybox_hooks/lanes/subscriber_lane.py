@@ -120,7 +120,7 @@ class SubscriberLane(Lane[Event]):
             in_flight=self.pending - len(self._queue),
             breaker=None,
             enabled=True,
-            oldest=self._queue[0].timestamp.timestamp() if self._queue else None,
+            oldest=self._queue[0].time if self._queue else None,
         )
 
     def _start(self) -> None:

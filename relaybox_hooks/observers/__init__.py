@@ -1,1 +1,1 @@
-"""Metrics and traces: observers that each need an extra, and cost nothing where not imported."""
+"""Observers for logs, metrics and traces; metrics and traces each need an extra."""

@@ -1,4 +1,4 @@
-"""Logging, as one observer. It is on by default."""
+"""Logging observer, on by default."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from relaybox_hooks.stats import CloseReport
 from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.targets.webhook import Webhook
 
-#: Seconds between two lines about losses of the same kind at the same target. An overload
-#: can lose a hundred thousand events a second; what is held back is counted in the next line.
+#: Minimum seconds between two lines about losses with the same target and reason. An overload
+#: can lose 100,000 events per second; the next line counts the suppressed ones.
 INTERVAL: Final = 10.0
 
-#: Targets and reasons remembered before those that have been quiet are forgotten: webhooks may
-#: come and go for years.
-_KINDS: Final = 1000
+#: Pairs of target and reason to store before idle ones are evicted; bounds the memory of a
+#: process that registers and removes webhooks for years.
+_MAX_KEYS: Final = 1000
 
 
 class LoggingObserver(Observer):
-    """Writes what needs attention to the ``relaybox_hooks`` logger.
+    """Observer that logs losses, failures and retries to the ``relaybox_hooks`` logger.
 
-    Losses and breakers are warnings, a failing subscriber is an error with its traceback,
-    retries are INFO. Neither payloads nor keys nor query strings are logged.
+    Losses, breaker changes and disabled webhooks are WARNING, a failing subscriber is ERROR with
+    its traceback, retries are INFO. Payloads, keys and query strings are never logged. Lines
+    about losses are rate-limited to one per target, reason and ``INTERVAL``.
+
+    Args:
+        clock: returns monotonic time, seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: dict[tuple[str, str], float] = {}
-        self._held_back: dict[tuple[str, str], int] = {}
+        self._suppressed: dict[tuple[str, str], int] = {}
 
     def retried(self, attempt: Attempt) -> None:
         logger.info(
@@ -46,7 +50,7 @@ class LoggingObserver(Observer):
         )
 
     def dropped(self, target: str, event_id: str, name: str, reason: str) -> None:
-        more = self._more(target, reason)
+        more = self._rate_limit(target, reason)
         if more is not None:
             why = reason if reason == "shutdown" else f"overflow={reason!r}"
             logger.warning(
@@ -56,7 +60,7 @@ class LoggingObserver(Observer):
     def dead_lettered(self, letter: DeadLetter) -> None:
         if letter.reason == "overflow":
             return
-        more = self._more(letter.webhook_id, letter.reason)
+        more = self._rate_limit(letter.webhook_id, letter.reason)
         if more is not None:
             logger.warning("dead letter: %s%s", letter, more)
 
@@ -72,27 +76,27 @@ class LoggingObserver(Observer):
         logger.warning("webhook %s (%s) disabled: %s", webhook.name, webhook.shown_url, reason)
 
     def closed(self, report: CloseReport) -> None:
-        for (target, reason), count in self._held_back.items():
+        for (target, reason), count in self._suppressed.items():
             if count:
                 logger.warning("%s: %d more lost (%s)", target, count, reason)
-        self._held_back.clear()
+        self._suppressed.clear()
         if report.left:
             logger.warning("closed with %d events left: %s", report.left, report.targets)
 
-    def _more(self, target: str, reason: str) -> str | None:
-        """What to add to a line about a loss; ``None`` to hold the line back."""
-        kind = (target, reason)
+    def _rate_limit(self, target: str, reason: str) -> str | None:
+        """Return the suffix of a line about a loss; ``None`` to suppress the line."""
+        key = (target, reason)
         now = self._clock()
-        last = self._last.get(kind)
+        last = self._last.get(key)
         if last is not None and now - last < INTERVAL:
-            self._held_back[kind] = self._held_back.get(kind, 0) + 1
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1
             return None
-        if len(self._last) >= _KINDS:
+        if len(self._last) >= _MAX_KEYS:
             self._last = {
-                each: then
-                for each, then in self._last.items()
-                if now - then < INTERVAL or each in self._held_back
+                other: then
+                for other, then in self._last.items()
+                if now - then < INTERVAL or other in self._suppressed
             }
-        self._last[kind] = now
-        count = self._held_back.pop(kind, 0)
+        self._last[key] = now
+        count = self._suppressed.pop(key, 0)
         return f"; {count} more since the last such line" if count else ""

@@ -1,4 +1,4 @@
-"""OpenTelemetry spans from ``emit`` to each attempt and each subscriber. Needs its extra."""
+"""OpenTelemetry tracing: spans of emits, attempts and subscribers. Needs the extra."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ try:
     )
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     from opentelemetry.util.types import AttributeValue
-except ModuleNotFoundError as _error:
-    raise MissingExtraError("opentelemetry-api", "opentelemetry") from _error
+except ModuleNotFoundError as error:
+    raise MissingExtraError("opentelemetry-api", "opentelemetry") from error
 
-#: W3C Trace Context alone, whatever the process propagates elsewhere: baggage is for the
-#: server's own services, and an endpoint may be anybody's.
+#: W3C Trace Context only, regardless of the process's global propagator: baggage is meant for
+#: one's own services, and a webhook endpoint may belong to a third party.
 _W3C: Final = TraceContextTextMapPropagator()
 
 
 class _Emission:
-    """An emitted event that not all targets have settled.
+    """Emitted event that not all of its targets have settled.
 
     Attributes:
-        span: that of ``emit``, until it has returned.
-        context: what spans of attempts and subscribers begin in. It holds the emit's identity
-            and nothing else of its context.
-        open: how many targets have yet to settle it; below zero if some did before ``emit``
-            returned and said how many there are.
+        span: span of the emit; ``None`` after ``emit`` has returned.
+        context: parent context of the spans of attempts and subscribers; contains only the
+            identity of the emit's span.
+        unsettled: number of targets that have not settled the event; negative if some settled
+            it before ``emit`` returned and reported their number.
     """
 
-    __slots__ = ("context", "open", "span")
+    __slots__ = ("context", "span", "unsettled")
 
     def __init__(self, span: Span) -> None:
         self.span: Span | None = span
         self.context = set_span_in_context(NonRecordingSpan(span.get_span_context()), Context())
-        self.open = 0
+        self.unsettled = 0
 
 
-class _Run:
-    """A span under way, made current in the context that it was begun in."""
+class _CurrentSpan:
+    """Unfinished span that is attached to the current context."""
 
     __slots__ = ("_token", "span")
 
@@ -66,8 +66,8 @@ class _Run:
         self.span = span
         self._token: Token[Context] = attach(set_span_in_context(span))
 
-    def end(self, error: str | None = None, description: str | None = None) -> None:
-        """End it, as failed where there is an ``error``."""
+    def finish_span(self, error: str | None = None, description: str | None = None) -> None:
+        """Detach and end the span, with an error status if ``error`` is given."""
         detach(self._token)
         if error is not None:
             self.span.set_attribute("error.type", error)
@@ -76,27 +76,30 @@ class _Run:
 
 
 class OpenTelemetryObserver(Observer):
-    """Makes a span of every emit, every attempt and every run of a subscriber.
+    """Observer that creates a span for each emit, attempt and call of a subscriber.
 
     ::
 
-        emit room:join        PRODUCER, child of whatever span is current where emit is called
+        emit room:join        PRODUCER, child of the current span at the emit
         ├── POST              CLIENT, one per attempt: retries are siblings
-        │   └── ...           the receiver's, which finds traceparent on the request
+        │   └── ...           span of the receiver, linked by the header traceparent
         └── process room:join CONSUMER, one per subscriber; current while it runs
 
-    Each request carries ``traceparent`` and ``tracestate`` (W3C Trace Context), never baggage.
-    Names and attributes follow OpenTelemetry's conventions for messaging and HTTP clients. No
-    span holds a payload, a session, a key or a URL's query; but a subscriber's exception is
-    recorded with its message.
+    Requests have the headers ``traceparent`` and ``tracestate`` (W3C Trace Context), never
+    baggage. Names and attributes follow OpenTelemetry's semantic conventions for messaging and
+    HTTP clients. Spans contain no payload, session, key or query string, but the exception of a
+    subscriber is recorded with its message.
 
-    An event's place in its trace is remembered until all its targets have settled it. Where
-    that is unknown, after a restart or in a replay, an attempt's span begins a trace.
+    The parent context of an event is stored until all of its targets have settled it. Without
+    one, after a restart or in a replay, the span of an attempt starts a new trace.
 
     Args:
-        tracer_provider: whose spans to make; the global one by default.
-        limit: how many unsettled events are remembered, some 600 bytes each; past it the oldest are
-            forgotten.
+        tracer_provider: provider of the tracer; the global one by default.
+        limit: maximum number of unsettled events to store, about 600 bytes each; beyond it the
+            oldest are evicted.
+
+    Raises:
+        ConfigError: ``limit`` is not a whole number of at least 1.
     """
 
     def __init__(
@@ -105,21 +108,21 @@ class OpenTelemetryObserver(Observer):
         self._tracer = get_tracer("relaybox_hooks", __version__, tracer_provider)
         self._limit = check_int("limit", limit)
         self._emissions: dict[str, _Emission] = {}
-        # A worker makes one attempt, or handles one event, at a time in a context of its own:
-        # what is under way there needs no other place, and cannot outlive it.
-        self._attempt: ContextVar[_Run | None] = ContextVar("attempt", default=None)
-        self._handling: ContextVar[_Run | None] = ContextVar("subscriber_began", default=None)
+        # A worker makes one attempt, or handles one event, at a time in its own context, so a
+        # context variable identifies the current span and is freed with the worker.
+        self._attempt: ContextVar[_CurrentSpan | None] = ContextVar("attempt", default=None)
+        self._handling: ContextVar[_CurrentSpan | None] = ContextVar("handling", default=None)
 
-    # From emit to its return
+    # Emits
 
     def emitting(self, event_id: str, name: str) -> None:
         span = self._tracer.start_span(
             f"emit {name}",
             kind=SpanKind.PRODUCER,
-            attributes=_messaging("emit", "send", event_id, name),
+            attributes=_messaging_attributes("emit", "send", event_id, name),
         )
         if len(self._emissions) >= self._limit:
-            self._forget(next(iter(self._emissions)))
+            self._evict(next(iter(self._emissions)))
         self._emissions[event_id] = _Emission(span)
 
     def emitted(self, name: str, receipt: Receipt) -> None:
@@ -141,65 +144,65 @@ class OpenTelemetryObserver(Observer):
             "POST",
             Context() if emission is None else emission.context,
             SpanKind.CLIENT,
-            _request(webhook, event_id, name, number),
+            _http_attributes(webhook, event_id, name, number),
         )
-        self._attempt.set(_Run(span))
+        self._attempt.set(_CurrentSpan(span))
         headers: dict[str, str] = {}
         _W3C.inject(headers, set_span_in_context(span, Context()))
         return headers
 
     def attempted(self, attempt: Attempt) -> None:
-        run = self._attempt.get()
-        if run is None:
+        current = self._attempt.get()
+        if current is None:
             return
         self._attempt.set(None)
         outcome = attempt.outcome
         if outcome.status is not None:
-            run.span.set_attribute("http.response.status_code", outcome.status)
+            current.span.set_attribute("http.response.status_code", outcome.status)
         if outcome.peer is not None:
             address, _, port = outcome.peer.rpartition(":")
-            run.span.set_attribute("network.peer.address", address.strip("[]"))
-            run.span.set_attribute("network.peer.port", int(port))
+            current.span.set_attribute("network.peer.address", address.strip("[]"))
+            current.span.set_attribute("network.peer.port", int(port))
         if attempt.next_in is not None:
-            run.span.set_attribute("relaybox_hooks.next_in", attempt.next_in)
+            current.span.set_attribute("relaybox_hooks.next_in", attempt.next_in)
         if outcome.verdict == DELIVERED:
-            run.end()
+            current.finish_span()
         else:
-            run.end(outcome.error or str(outcome.status), outcome.detail)
+            current.finish_span(outcome.error or str(outcome.status), outcome.detail)
 
     # Subscribers
 
     def subscriber_began(self, subscriber: str, event: Event) -> None:
         emission = self._emissions.get(event.id)
-        attributes = _messaging("process", "process", event.id, event.name)
+        attributes = _messaging_attributes("process", "process", event.id, event.name)
         span = self._tracer.start_span(
             f"process {event.name}",
             Context() if emission is None else emission.context,
             SpanKind.CONSUMER,
             attributes | {"messaging.destination.subscription.name": subscriber},
         )
-        self._handling.set(_Run(span))
+        self._handling.set(_CurrentSpan(span))
 
     def subscriber_ended(self, subscriber: str, event: Event, error: BaseException | None) -> None:
         self._settle(event.id)
-        run = self._handling.get()
-        if run is None:
+        current = self._handling.get()
+        if current is None:
             return
         self._handling.set(None)
         if error is None:
-            run.end()
+            current.finish_span()
         else:
-            run.span.record_exception(error)
-            run.end(type(error).__qualname__)
+            current.span.record_exception(error)
+            current.finish_span(type(error).__qualname__)
 
-    # What ends an event's way to a target
+    # Settled deliveries
 
     def delivered(self, attempt: Attempt) -> None:
-        if not attempt.replayed:  # settled when it died
+        if not attempt.replayed:  # settled when it became a dead letter
             self._settle(attempt.event_id)
 
     def dead_lettered(self, letter: DeadLetter) -> None:
-        if letter.reason != "overflow":  # told as dropped already
+        if letter.reason != "overflow":  # dropped() has settled it
             self._settle(letter.event_id)
 
     def dropped(self, target: str, event_id: str, name: str, reason: str) -> None:
@@ -207,24 +210,26 @@ class OpenTelemetryObserver(Observer):
 
     def closed(self, report: CloseReport) -> None:
         for event_id in tuple(self._emissions):
-            self._forget(event_id)
+            self._evict(event_id)
 
     def _settle(self, event_id: str, targets: int = 1) -> None:
-        """So many targets more have settled an event."""
+        """Record that ``targets`` more targets have settled an event."""
         emission = self._emissions.get(event_id)
         if emission is not None:
-            emission.open -= targets
-            if emission.span is None and not emission.open:
+            emission.unsettled -= targets
+            if emission.span is None and not emission.unsettled:
                 del self._emissions[event_id]
 
-    def _forget(self, event_id: str) -> None:
+    def _evict(self, event_id: str) -> None:
         emission = self._emissions.pop(event_id)
         if emission.span is not None:
             emission.span.end()
 
 
-def _messaging(operation: str, kind: str, event_id: str, name: str) -> dict[str, AttributeValue]:
-    """Attributes as of the semantic conventions for messaging spans."""
+def _messaging_attributes(
+    operation: str, kind: str, event_id: str, name: str
+) -> dict[str, AttributeValue]:
+    """Return attributes by the semantic conventions for messaging spans."""
     return {
         "messaging.system": "relaybox_hooks",
         "messaging.operation.name": operation,
@@ -234,8 +239,10 @@ def _messaging(operation: str, kind: str, event_id: str, name: str) -> dict[str,
     }
 
 
-def _request(webhook: Webhook, event_id: str, name: str, number: int) -> dict[str, AttributeValue]:
-    """Attributes as of the semantic conventions for HTTP client spans."""
+def _http_attributes(
+    webhook: Webhook, event_id: str, name: str, number: int
+) -> dict[str, AttributeValue]:
+    """Return attributes by the semantic conventions for HTTP client spans."""
     url = URL(webhook.url)
     attributes: dict[str, AttributeValue] = {
         "http.request.method": "POST",

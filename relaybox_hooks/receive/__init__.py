@@ -1,6 +1,6 @@
-"""Receiving webhooks: is this request RelayBox's, is it fresh, and what does it say.
+"""Verification of received webhook requests.
 
-Front ends are imported by their own names, since each needs its framework:
+Import the framework integrations by module name, since each needs its framework:
 ``relaybox_hooks.receive.aiohttp``, ``.asgi`` and ``.fastapi``.
 """
 

@@ -1,4 +1,4 @@
-"""Webhooks in an aiohttp application: a decorator for one handler, a middleware for paths.
+"""aiohttp integration: a decorator for one handler, a middleware for paths.
 
 ::
 
@@ -20,14 +20,14 @@ from aiohttp.typedefs import Handler, Middleware
 from relaybox_hooks.errors import MalformedBodyError
 from relaybox_hooks.receive.guard import (
     MAX_BODY,
-    RefusedError,
+    ErrorResponseError,
     RequestGuard,
     not_verified,
     webhook_paths,
 )
 from relaybox_hooks.receive.verifier import ReceivedEvent, WebhookVerifier
 
-#: What is called with a request and its event; returning nothing answers 204.
+#: Handler of a request and its event; returning ``None`` responds with 204.
 EventHandler: TypeAlias = Callable[
     [web.Request, ReceivedEvent], Awaitable[web.StreamResponse | None]
 ]
@@ -38,20 +38,20 @@ _EVENT: Final = web.RequestKey("event", ReceivedEvent)
 def webhook_handler(
     verifier: WebhookVerifier, *, max_body: int = MAX_BODY
 ) -> Callable[[EventHandler], Handler]:
-    """Make a handler of a function of the request and its event; ``return`` answers 204.
+    """Decorate a function of the request and its event as an aiohttp handler.
 
-    A request that is not to be trusted is answered for it
-    (:mod:`relaybox_hooks.receive.guard` has the statuses).
+    Returning ``None`` responds with 204. A request that fails verification gets an error
+    response (statuses in :mod:`relaybox_hooks.receive.guard`) and the function is not called.
 
     Args:
-        verifier: whose requests pass.
-        max_body: bytes of the longest body that is read, whatever the application's
-            ``client_max_size``; a longer one is refused as soon as that is known.
+        verifier: verifier of the requests.
+        max_body: maximum length of a body in bytes, regardless of the application's
+            ``client_max_size``; a longer one is rejected as soon as its length is known.
 
     Raises:
-        ConfigError: ``max_body`` cannot work.
+        ConfigError: ``max_body`` is not a whole number of at least 1.
     """
-    gate = RequestGuard(verifier, max_body)
+    guard = RequestGuard(verifier, max_body)
 
     def decorate(function: EventHandler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -60,7 +60,7 @@ def webhook_handler(
 
         @wraps(function)
         async def handler(request: web.Request) -> web.StreamResponse:
-            return await _pass(gate, request, handle)
+            return await _verify_and_call(guard, request, handle)
 
         return handler
 
@@ -70,38 +70,39 @@ def webhook_handler(
 def webhook_middleware(
     verifier: WebhookVerifier, *paths: str, max_body: int = MAX_BODY
 ) -> Middleware:
-    """A middleware that verifies the requests to some paths before their handlers are called.
+    """Return a middleware that verifies requests to ``paths`` before their handlers run.
 
-    A request that is not to be trusted is answered here and reaches no handler. Of the others
-    the handler gets the event from :func:`received_event`, and may read the body. A middleware
-    that reads bodies itself goes after this one, for aiohttp bounds no body that was read.
+    A request that fails verification gets an error response and reaches no handler. Other
+    handlers get the event from :func:`received_event` and may still read the body. Place
+    middlewares that read bodies after this one, because ``max_body`` cannot limit a body that
+    was read already.
 
     Args:
-        verifier: whose requests pass. Webhooks with keys of their own take a path and a
+        verifier: verifier of the requests. Webhooks with different keys need a path and a
             middleware each.
-        paths: whole paths, matched exactly.
+        paths: complete paths, matched exactly.
         max_body: as for :func:`webhook_handler`.
 
     Raises:
-        ConfigError: no path, or an option that cannot work.
+        ConfigError: ``paths`` is empty, or an argument is invalid.
     """
-    gate = RequestGuard(verifier, max_body)
+    guard = RequestGuard(verifier, max_body)
     verified = webhook_paths(paths)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in verified:
-            return await _pass(gate, request, handler)
+            return await _verify_and_call(guard, request, handler)
         return await handler(request)
 
     return middleware
 
 
 def received_event(request: web.Request) -> ReceivedEvent:
-    """The event of a request that was verified.
+    """Return the event of a verified request.
 
     Raises:
-        ConfigError: no middleware has the request's path.
+        ConfigError: no middleware verifies the request's path.
     """
     try:
         return request[_EVENT]
@@ -109,26 +110,28 @@ def received_event(request: web.Request) -> ReceivedEvent:
         raise not_verified(request.path) from None
 
 
-async def _pass(gate: RequestGuard, request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Call ``handler`` with the verified request, or answer it."""
-    # The clone has the bound, and keeps the body that it reads for the handler.
-    bounded = request.clone(client_max_size=gate.max_body)
+async def _verify_and_call(
+    guard: RequestGuard, request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Call ``handler`` with the verified request, or return an error response."""
+    # The clone enforces the limit, and keeps the body that it reads for the handler.
+    bounded = request.clone(client_max_size=guard.max_body)
     try:
-        gate.check_head(request.method, request.content_length)
-        bounded[_EVENT] = await gate.verify(request.headers, await _read(gate, bounded))
-    except RefusedError as refused:
-        refused.log()
-        return web.Response(status=refused.status, headers=refused.headers, body=refused.body)
+        guard.check_head(request.method, request.content_length)
+        bounded[_EVENT] = await guard.verify(request.headers, await _read(guard, bounded))
+    except ErrorResponseError as error:
+        error.log()
+        return web.Response(status=error.status, headers=error.headers, body=error.body)
     return await handler(bounded)
 
 
-async def _read(gate: RequestGuard, request: web.Request) -> bytes:
+async def _read(guard: RequestGuard, request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise gate.too_large() from None
+        raise guard.too_large() from None
     except (web.RequestPayloadError, OSError):
-        # The client left, sent chunks that are none, or a content coding that does not decode.
-        # It is not chained, for what aiohttp says of it can hold some of the payload.
+        # The client disconnected, or sent invalid chunks or an invalid content coding.
+        # Not chained: aiohttp's message may contain part of the payload.
         error = MalformedBodyError("it did not arrive as its headers say")
-        raise RefusedError.of(error) from None
+        raise ErrorResponseError.of(error) from None

@@ -1,4 +1,4 @@
-"""Webhooks in an ASGI application: Starlette, FastAPI, or none of the frameworks.
+"""ASGI integration: a middleware for Starlette, FastAPI or any other ASGI application.
 
 ::
 
@@ -18,7 +18,7 @@ from multidict import CIMultiDict
 
 from relaybox_hooks.receive.guard import (
     MAX_BODY,
-    RefusedError,
+    ErrorResponseError,
     RequestGuard,
     not_verified,
     webhook_paths,
@@ -31,28 +31,28 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Where in a request's scope its event is.
+#: Key of the event in a request's scope.
 EVENT: Final = "relaybox_hooks.event"
 
 
 class WebhookMiddleware:
-    """Verifies the requests to some paths before the application sees them.
+    """Middleware that verifies requests to some paths before the application gets them.
 
-    A request that is not to be trusted is answered here (:mod:`relaybox_hooks.receive.guard` has
-    the statuses) and never reaches the application. Of the others the application gets the
-    event from :func:`received_event`, and the body as if nobody had read it yet. Other paths,
-    websockets and the lifespan pass untouched.
+    A request that fails verification gets an error response (statuses in
+    :mod:`relaybox_hooks.receive.guard`) and does not reach the application. For verified
+    requests the application gets the event from :func:`received_event`, and can read the body
+    as usual. Other paths, websockets and the lifespan pass unchanged.
 
     Args:
-        app: the application.
-        verifier: whose requests pass. Webhooks with keys of their own take a path each, and
-            one middleware around the other.
-        paths: as the application's routes have them, below ``root_path``; matched exactly.
-        max_body: bytes of the longest body that is read; a longer one is refused as soon as
-            that is known.
+        app: the ASGI application.
+        verifier: verifier of the requests. Webhooks with different keys need a path and a
+            middleware each.
+        paths: paths as in the application's routes, below ``root_path``; matched exactly.
+        max_body: maximum length of a body, bytes; a longer one is rejected as soon as its
+            length is known.
 
     Raises:
-        ConfigError: no path, or an option that cannot work.
+        ConfigError: ``paths`` is empty, or an argument is invalid.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class WebhookMiddleware:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         )
         try:
-            self._guard.check_head(scope["method"], _length(headers))
+            self._guard.check_head(scope["method"], _content_length(headers))
             body = await self._read(receive)
             if body is None:
                 return
-            # The scope is not copied, for what the router adds to it is read outside of here
-            # (the route that a trace or a metric is named after).
+            # The scope is not copied, because outer middlewares read what the router adds to it
+            # (for example the route, for the name of a span or metric).
             scope[EVENT] = await self._guard.verify(headers, body)
-        except RefusedError as refused:
-            refused.log()
-            await _answer(refused, send)
+        except ErrorResponseError as error:
+            error.log()
+            await _respond(error, send)
         else:
-            await self._app(scope, _again(body, receive), send)
+            await self._app(scope, _with_body(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        """The body, or ``None`` where the client left in the middle of it."""
+        """Return the body, or ``None`` if the client disconnected before its end."""
         body = bytearray()
         more = True
         while more:
@@ -99,13 +99,13 @@ class WebhookMiddleware:
 
 
 def received_event(request: Mapping[str, Any]) -> ReceivedEvent:
-    """The event of a request that :class:`WebhookMiddleware` has verified.
+    """Return the event of a request that :class:`WebhookMiddleware` has verified.
 
     Args:
-        request: Starlette's or FastAPI's request, or an ASGI scope.
+        request: a Starlette or FastAPI request, or an ASGI scope.
 
     Raises:
-        ConfigError: no middleware has the request's path.
+        ConfigError: no middleware verifies the request's path.
     """
     event = request.get(EVENT)
     if not isinstance(event, ReceivedEvent):
@@ -114,36 +114,36 @@ def received_event(request: Mapping[str, Any]) -> ReceivedEvent:
 
 
 def _route_path(scope: Scope) -> str:
-    """The path as routes have it: servers put what the application is mounted at before it."""
+    """Return the path below ``root_path``, the mount point, as routes match it."""
     path: str = scope["path"]
     rest = path.removeprefix(scope.get("root_path", ""))
     return rest if rest.startswith("/") else path
 
 
-def _length(headers: Mapping[str, str]) -> int | None:
+def _content_length(headers: Mapping[str, str]) -> int | None:
     try:
         return int(headers.get("content-length", ""))
     except ValueError:
-        # None was stated. One that is no number is the server's to refuse.
+        # No header. The server rejects a value that is not a number.
         return None
 
 
-def _again(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that begins with a body already read."""
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that yields ``body`` first, then what ``receive`` yields."""
     unread = True
 
-    async def receive_again() -> Message:
+    async def receive_body() -> Message:
         nonlocal unread
         if unread:
             unread = False
             return {"type": "http.request", "body": body, "more_body": False}
         return await receive()
 
-    return receive_again
+    return receive_body
 
 
-async def _answer(refused: RefusedError, send: Send) -> None:
-    headers = {**refused.headers, "Content-Length": str(len(refused.body))}
+async def _respond(error: ErrorResponseError, send: Send) -> None:
+    headers = {**error.headers, "Content-Length": str(len(error.body))}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": refused.status, "headers": raw})
-    await send({"type": "http.response.body", "body": refused.body})
+    await send({"type": "http.response.start", "status": error.status, "headers": raw})
+    await send({"type": "http.response.body", "body": error.body})

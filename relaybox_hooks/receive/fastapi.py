@@ -1,4 +1,4 @@
-"""Webhooks in a FastAPI application: the event as a dependency.
+"""FastAPI integration: the received event as a dependency.
 
 ::
 
@@ -20,11 +20,11 @@ from relaybox_hooks.receive.verifier import ReceivedEvent
 __all__ = ["WebhookMiddleware", "received_event"]
 
 
-# async, for FastAPI calls other functions in a thread. The annotation tells it what to pass.
+# async, because FastAPI runs sync dependencies in a thread. It resolves `request` by annotation.
 async def received_event(request: Request) -> ReceivedEvent:
-    """The event of a request that :class:`WebhookMiddleware` has verified.
+    """Return the event of a request that :class:`WebhookMiddleware` has verified.
 
     Raises:
-        ConfigError: no middleware has the request's path.
+        ConfigError: no middleware verifies the request's path.
     """
     return asgi.received_event(request)

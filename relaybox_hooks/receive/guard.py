@@ -1,22 +1,19 @@
-"""What becomes of a webhook request: its event, or an answer that says what is wrong with it.
-
-The rules that all front ends share, without any I/O:
+"""Verification rules and error responses that all framework integrations share; no I/O.
 
 ====== ================================================ ======================
 status when                                             ``error`` in the body
 ====== ================================================ ======================
 405    the method is not POST                           MethodNotAllowed
 413    the body is longer than ``max_body``             BodyTooLarge
-400    it is no RelayBox request: a header is missing   MissingHeaderError
-400    ... or the body has another shape                MalformedBodyError
-401    nothing proves who sent it                       InvalidSignatureError
-401    it is proven, but not fresh                      TimestampError
-401    ... or not new                                   ReplayedRequestError
+400    a required header is missing                     MissingHeaderError
+400    the body is not JSON of the protocol's shape     MalformedBodyError
+401    the signature does not match                     InvalidSignatureError
+401    the timestamp is out of tolerance                TimestampError
+401    the request was accepted before                  ReplayedRequestError
 ====== ================================================ ======================
 
-For senders all of them are final: the same request again would fare no better. What an answer
-says is fixed for each case, so that it cannot give away a secret or a payload; the details are
-in the error that is logged.
+All of them are final for senders: a repetition of the request would fail again. Each response
+has a fixed text, so that it cannot disclose a secret or a payload; details are in the log.
 """
 
 from __future__ import annotations
@@ -43,15 +40,15 @@ from relaybox_hooks.validation import check_int
 
 _log = logging.getLogger(__name__)
 
-#: What ``Hooks`` sends at most, unless it is told otherwise.
+#: Default limit of a body, bytes; also the default limit of ``Hooks`` for sending.
 MAX_BODY: Final = 1_048_576
 
-#: Bytes of a body that is verified where it is received. One made to be slow takes up to 0.7 µs
-#: a byte, before it is known who sent it: longer ones must not stall the event loop.
+#: Longest body that is verified in the event loop, bytes. A crafted body takes up to 0.7 µs per
+#: byte before its signature is checked, so longer ones are verified in a worker thread.
 _INLINE: Final = 16_384
 
-#: The last row is for errors that only a verifier of one's own has.
-_ANSWERS: Final = (
+#: Responses by error class; the last row is for a custom verifier's subclasses.
+_RESPONSES: Final = (
     (MissingHeaderError, 400, "a header that every webhook request carries is missing"),
     (MalformedBodyError, 400, "the body is not the JSON object that a webhook request carries"),
     (InvalidSignatureError, 401, "the signature does not fit the body"),
@@ -61,40 +58,42 @@ _ANSWERS: Final = (
 )
 
 
-class RefusedError(Exception):
-    """A request is answered instead of handled. No front end lets it out.
+class ErrorResponseError(Exception):
+    """Raised to answer a request with an error response instead of calling its handler.
+
+    The framework integrations catch it; it never reaches the application.
 
     Attributes:
-        status: the answer's status code.
-        headers: its headers, all but the length.
-        body: its body, JSON in UTF-8.
+        status: status code of the response.
+        headers: headers of the response, without ``Content-Length``.
+        body: body of the response, JSON in UTF-8.
     """
 
     def __init__(self, status: int, error: str, reason: str) -> None:
         super().__init__(f"{error}: {reason}")
         self.status = status
-        self.headers: dict[str, str] = {"Content-Type": "application/json"}
+        self.headers = {"Content-Type": "application/json"}
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.headers["Allow"] = "POST"  # RFC 9110 §15.5.6 asks for it
-        self.body: bytes = orjson.dumps({"error": error, "reason": reason})
+            self.headers["Allow"] = "POST"  # required by RFC 9110 §15.5.6
+        self.body = orjson.dumps({"error": error, "reason": reason})
 
     @classmethod
-    def of(cls, error: VerificationError) -> RefusedError:
-        """What a request is answered that the verifier does not trust."""
-        status, reason = next(row[1:] for row in _ANSWERS if isinstance(error, row[0]))
+    def of(cls, error: VerificationError) -> ErrorResponseError:
+        """Build the response to a request that failed verification."""
+        status, reason = next(row[1:] for row in _RESPONSES if isinstance(error, row[0]))
         return cls(status, type(error).__name__, reason)
 
     def log(self) -> None:
-        """Tell the log what the answer leaves out. Not above INFO: anybody can send a request."""
+        """Log the details that the response omits, at INFO, since anyone can send requests."""
         _log.info("a webhook request was answered %d: %s", self.status, self.__cause__ or self)
 
 
 class RequestGuard:
-    """Lets the requests of one front end through, or raises what they are answered.
+    """Verifier of one endpoint's requests that raises error responses.
 
     Args:
-        verifier: whose requests pass.
-        max_body: bytes of the longest body that is read.
+        verifier: verifier of the requests.
+        max_body: maximum length of a body, bytes.
 
     Raises:
         ConfigError: ``max_body`` is not a whole number of at least 1.
@@ -104,57 +103,61 @@ class RequestGuard:
 
     def __init__(self, verifier: WebhookVerifier, max_body: int) -> None:
         self._verifier = verifier
-        self.max_body: int = check_int("max_body", max_body)
+        self.max_body = check_int("max_body", max_body)
 
     def check_head(self, method: str, length: int | None) -> None:
-        """Check what is known before the body is read.
+        """Check method and ``Content-Length`` before the body is read.
 
         Args:
-            length: the body's length as the request states it, ``None`` where it does not.
+            method: method of the request.
+            length: value of ``Content-Length``, bytes; ``None`` without the header.
 
         Raises:
-            RefusedError: there is no need to read the body.
+            ErrorResponseError: the method is not POST, or ``length`` exceeds ``max_body``.
         """
         if method != "POST":
-            raise RefusedError(405, "MethodNotAllowed", "webhook requests are POSTs")
+            raise ErrorResponseError(405, "MethodNotAllowed", "webhook requests are POSTs")
         self.check_length(length or 0)
 
     def check_length(self, length: int) -> None:
-        """Check how much of the body has been read so far.
+        """Check the number of bytes read so far.
 
         Raises:
-            RefusedError: it is more than ``max_body``.
+            ErrorResponseError: ``length`` exceeds ``max_body``.
         """
         if length > self.max_body:
             raise self.too_large()
 
-    def too_large(self) -> RefusedError:
-        """What a request is answered whose body is longer than ``max_body``."""
+    def too_large(self) -> ErrorResponseError:
+        """Return the response to a request whose body is longer than ``max_body``."""
         reason = f"this server reads bodies of up to {self.max_body} bytes"
-        return RefusedError(413, "BodyTooLarge", reason)
+        return ErrorResponseError(413, "BodyTooLarge", reason)
 
     async def verify(self, headers: Mapping[str, str], body: bytes) -> ReceivedEvent:
-        """The event of a request that was read whole.
+        """Verify a request whose body was read completely, and return its event.
 
         Raises:
-            RefusedError: the verifier does not trust it.
+            ErrorResponseError: the request failed verification.
         """
         try:
             if len(body) <= _INLINE:
                 return self._verifier.verify(headers, body)
             return await to_thread.run_sync(self._verifier.verify, headers, body)
         except VerificationError as error:
-            raise RefusedError.of(error) from error
+            raise ErrorResponseError.of(error) from error
 
 
 def webhook_paths(paths: tuple[str, ...]) -> frozenset[str]:
-    """The paths that a middleware was given.
+    """Validate the paths of a middleware and return them as a set.
 
     Raises:
-        ConfigError: there are none, so that nothing would be verified, or one is no path.
+        ConfigError: ``paths`` is empty, so that no request would be verified, or contains an
+            item that is not a path.
     """
     if not paths:
-        raise ConfigError("paths", (), "name those that webhooks come to, such as '/webhook'")
+        raise ConfigError(
+            "paths", (), "give the paths that webhooks are sent to, such as '/webhook'"
+        )
     for path in paths:
         if not isinstance(path, str) or not path.startswith("/"):
             raise ConfigError("paths", path, "a path is text that begins with '/'")
@@ -162,5 +165,5 @@ def webhook_paths(paths: tuple[str, ...]) -> frozenset[str]:
 
 
 def not_verified(path: str) -> ConfigError:
-    """The error of a handler that asks for an event where no request is verified."""
-    return ConfigError("path", path, "its requests are not verified: give it to the middleware")
+    """Return the error for a handler that asks for the event of an unverified request."""
+    return ConfigError("path", path, "its requests are not verified: add it to the middleware")

@@ -1,4 +1,4 @@
-"""Handling each event once, although a request may fail after it was verified."""
+"""Idempotent handling: each event once, even if a handler fails after verification."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from relaybox_hooks.validation import check_int
 
 
 class HandledEvents:
-    """Remembers the last ``memory`` events that were handled to the end.
+    """Bounded memory of the last ``memory`` events that were handled successfully.
 
-    An event counts as handled once the ``async with`` block that :meth:`claim` opened has ended
-    without an exception. So when a handler fails, the sender's retry is handled in its place,
-    which :attr:`ReceivedEvent.duplicate` cannot tell: it is set for a retry whose first attempt
-    failed, too. ::
+    An event counts as handled when the ``async with`` block of :meth:`claim` has ended without
+    an exception. If a handler fails, the sender's retry is handled instead.
+    :attr:`ReceivedEvent.duplicate` cannot distinguish this case: it is also set for a retry
+    whose first request failed. ::
 
         handled = HandledEvents()
 
@@ -25,13 +25,14 @@ class HandledEvents:
             if unhandled:
                 await book(event)
 
-    Events are told by their id alone, since the webhook's is not signed: use one object for
-    each thing that is to be done once. It belongs to one event loop, and its memory to this
-    process. What must not happen twice though the process may crash needs a store that keeps
-    the event's id in the same transaction as the effect.
+    The event id alone identifies an event, since the webhook id is not signed: use one object
+    per effect that must happen once. An object belongs to one event loop and its memory is
+    lost with the process. An effect that must not happen twice even after a crash needs a
+    store that commits the event id in the same transaction.
 
     Args:
-        memory: event ids to remember, about 0.2 KB each. They must outlast the sender's retries.
+        memory: number of event ids to store, about 0.2 KB each; enough to cover the time in
+            which the sender retries.
 
     Raises:
         ConfigError: ``memory`` is less than 1.
@@ -41,9 +42,9 @@ class HandledEvents:
 
     def __init__(self, *, memory: int = 10_000) -> None:
         self._memory = check_int("memory", memory)
-        # Ids; the one that was claimed last comes last.
+        # Event ids, the most recently claimed last.
         self._handled: OrderedDict[str, None] = OrderedDict()
-        # Ids that are claimed, each with what tells that the claim has ended.
+        # Claimed event ids, each with the asyncio.Event that is set when the claim ends.
         self._running: dict[str, asyncio.Event] = {}
 
     def __len__(self) -> int:
@@ -51,10 +52,10 @@ class HandledEvents:
 
     @asynccontextmanager
     async def claim(self, event: ReceivedEvent) -> AsyncIterator[bool]:
-        """Yield whether the event is still to be handled, and keep others from it meanwhile.
+        """Yield True if the event has not been handled yet; hold an exclusive claim until exit.
 
-        A retry that arrives while the event is being handled (the sender ran out of patience)
-        waits for the outcome.
+        A retry that arrives while the event is being handled (the sender timed out) waits for
+        the result.
         """
         while event.id in self._running:
             await self._running[event.id].wait()

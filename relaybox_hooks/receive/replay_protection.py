@@ -1,4 +1,4 @@
-"""Which requests were accepted before: a bounded memory that counts what it had to forget."""
+"""Replay protection: a bounded memory of the requests that a verifier has accepted."""
 
 from __future__ import annotations
 
@@ -11,29 +11,38 @@ from relaybox_hooks.errors import ConfigError, ReplayedRequestError
 
 _log = logging.getLogger(__name__)
 
-#: Attempts remembered of one event: more than any documented retry schedule makes (10), and a
-#: bound, so that no event can outgrow the memory.
-_ATTEMPTS: Final = 16
+#: Requests stored per event. More than the longest documented retry schedule sends (10), and
+#: bounded, so that a single event cannot exhaust the memory.
+_REQUESTS_PER_EVENT: Final = 16
 
 
-class Attempt(NamedTuple):
-    """What is remembered of an accepted request; ``time`` is when it was signed."""
+class AcceptedRequest(NamedTuple):
+    """Identity of an accepted request.
+
+    Attributes:
+        signature: signature, or digest of the signed content, that identifies the request.
+        webhook_id: id of the webhook it came through.
+        time: time of the signing, seconds since the Unix epoch.
+    """
 
     signature: str
     webhook_id: str
     time: float
 
 
-class ReplayMemory:
-    """Remembers the accepted attempts of the last ``size`` events, from any thread.
+class AcceptedRequests:
+    """Bounded memory of the accepted requests of the last ``size`` events; thread-safe.
 
-    A request is told by its signature, the one thing in it that is proven to be the sender's:
-    headers are not signed, and a body can be written in many ways that mean the same. Where one
-    request may have several signatures, a digest of what they sign takes the place of each.
+    The signature identifies a request, because it is the only part that proves its origin:
+    headers are not signed, and many texts of a body have the same value. If a request may have
+    several signatures, a digest of the signed content is used instead.
 
     Args:
-        size: event ids to remember.
-        window: seconds after its signing in which a request still passes the time check.
+        size: number of event ids to store.
+        window: seconds after the signing in which a request passes the time check.
+
+    Attributes:
+        forgotten: requests evicted while a replay would still have passed the time check.
 
     Raises:
         ConfigError: ``size`` is less than 1.
@@ -43,45 +52,44 @@ class ReplayMemory:
 
     def __init__(self, size: int, window: float) -> None:
         if size < 1:
-            raise ConfigError("memory", size, "remember one event at least")
+            raise ConfigError("memory", size, "give a whole number of at least 1")
         self._size = size
         self._window = window
-        # Event id to its attempts; the id that was accepted last comes last.
-        self._seen: OrderedDict[str, tuple[Attempt, ...]] = OrderedDict()
+        # Requests by event id, the most recently accepted event last.
+        self._seen: OrderedDict[str, tuple[AcceptedRequest, ...]] = OrderedDict()
         self._lock = Lock()
-        #: Attempts forgotten while a replay of them would still have passed the time check.
-        self.forgotten: int = 0
+        self.forgotten = 0
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def remember(self, event_id: str, attempt: Attempt, now: float) -> bool:
-        """Note an attempt that is otherwise acceptable.
+    def add(self, event_id: str, request: AcceptedRequest, now: float) -> bool:
+        """Store a request that passed all other checks.
 
         Returns:
-            whether an earlier attempt for the same event and webhook is remembered.
+            True if an earlier request for the same event and webhook is stored.
 
         Raises:
-            ReplayedRequestError: this very attempt is remembered.
+            ReplayedRequestError: the same request is stored already.
         """
         with self._lock:
             before = self._seen.get(event_id, ())
-            if any(seen.signature == attempt.signature for seen in before):
+            if any(seen.signature == request.signature for seen in before):
                 raise ReplayedRequestError(event_id)
-            self._seen[event_id] = (*before, attempt)[-_ATTEMPTS:]
+            self._seen[event_id] = (*before, request)[-_REQUESTS_PER_EVENT:]
             self._seen.move_to_end(event_id)
-            lost = before[:1] if len(before) == _ATTEMPTS else ()
+            evicted = before[:1] if len(before) == _REQUESTS_PER_EVENT else ()
             if len(self._seen) > self._size:
-                lost += self._seen.popitem(last=False)[1]
-            if lost:
-                self._forget(lost, now)
-        return any(seen.webhook_id == attempt.webhook_id for seen in before)
+                evicted += self._seen.popitem(last=False)[1]
+            if evicted:
+                self._count_replayable(evicted, now)
+        return any(seen.webhook_id == request.webhook_id for seen in before)
 
-    def _forget(self, lost: tuple[Attempt, ...], now: float) -> None:
-        replayable = sum(attempt.time + self._window >= now for attempt in lost)
+    def _count_replayable(self, evicted: tuple[AcceptedRequest, ...], now: float) -> None:
+        replayable = sum(request.time + self._window >= now for request in evicted)
         if replayable and not self.forgotten:
             _log.warning(
-                "memory=%d is too small to notice every replay: a request was forgotten that "
+                "memory=%d is too small to detect every replay: a request was forgotten that "
                 "would still pass the time check; raise memory",
                 self._size,
             )

@@ -1,4 +1,4 @@
-"""Verifying webhook requests: whose they are, how old, and the event they carry."""
+"""Verification of webhook requests: signature, age and replays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from relaybox_hooks.errors import (
     TimestampError,
 )
 from relaybox_hooks.events import Event
-from relaybox_hooks.receive.replay_protection import Attempt, ReplayMemory
+from relaybox_hooks.receive.replay_protection import AcceptedRequest, AcceptedRequests
 from relaybox_hooks.session import NO_SESSION, Session
 from relaybox_hooks.wire.envelope import parse_timestamp
 from relaybox_hooks.wire.json_parsing import JSONText, canonicalize_parsed, parse
@@ -35,29 +35,29 @@ from relaybox_hooks.wire.standard_webhooks import (
     signed_content,
 )
 
-#: What errors call a request of that kind.
+#: Name of the scheme in errors.
 _STANDARD: Final = "Standard Webhooks"
-#: A timestamp in whole seconds: more digits than any date has, and a float holds them all.
+#: Timestamp in whole seconds; 15 digits cover all dates, and a float represents them exactly.
 _SECONDS: Final = re.compile(r"\d{1,15}", re.ASCII)
-#: A tuple, for isinstance() takes three times as long with a union.
+#: Tuple, because isinstance() takes three times as long with a union.
 _TEXT: Final = (str, bytes, bytearray, memoryview)
 
 
 def verify_webhook_signature(body: Any, signature: str, signing_key: str) -> bool:
-    """Whether ``signature`` is RelayBox's for ``body`` under ``signing_key``.
+    """Return True if ``signature`` is the RelayBox signature of ``body`` under ``signing_key``.
 
-    It checks nothing else: a captured request passes for ever. :class:`WebhookVerifier` checks
-    the time and replays as well, and does not prepare the key anew for each request, which is
-    done here so that no cache holds on to secrets.
+    Checks nothing else, so a captured request passes forever. :class:`WebhookVerifier` also
+    checks age and replays, and prepares the key once instead of at each call (this function
+    caches none, so that no secret outlives the call).
 
     Args:
-        body: the request's body as bytes or str, or what a JSON parser made of it.
-        signature: the header ``X-Relaybox-Webhook-Signature``, 64 lower-case hex digits.
-        signing_key: the webhook's key as RelayBox hands it out.
+        body: body of the request as bytes or str, or the value a JSON parser returned for it.
+        signature: value of ``X-Relaybox-Webhook-Signature``, 64 lower-case hex digits.
+        signing_key: signing key of the webhook, as issued by RelayBox.
 
     Returns:
-        the answer, found in constant time for a given body; False, never an exception, for
-        anything malformed.
+        True or False, in constant time for a given body; False for malformed arguments, which
+        raise no exception.
     """
     try:
         key = SigningKey(signing_key)
@@ -68,23 +68,23 @@ def verify_webhook_signature(body: Any, signature: str, signing_key: str) -> boo
 
 
 class ReceivedEvent(Event[Any]):
-    """An event whose request was verified. Its ``timestamp`` is when this attempt was signed.
+    """Event of a verified request. Its ``timestamp`` is the time of the attempt's signing.
 
-    ``name`` may be any text: RelayBox, or a sender with custom events, may know more names than
-    this version of the library.
+    ``name`` may be any text: RelayBox, or a sender with custom events, may send names that this
+    version of the library does not declare.
 
     Attributes:
-        webhook_id: the webhook it came through, from the request's header. The protocol does
-            not sign it, so decide nothing by it that an attacker must not decide. A request
-            signed by Standard Webhooks alone may lack it: ``""``.
-        duplicate: the verifier has accepted an earlier attempt for the same event and webhook,
-            and the sender saw no success: the answer was lost, or was no 2xx. So skip the event
-            only if it was handled. False is no proof, for the memory is bounded and this
-            process's own.
-        key_index: which of the verifier's signing keys the signature fits, from 0; of a request
-            signed by Standard Webhooks alone, which of the secrets.
-        key_indexes: the same for each scheme whose signature it bears: ``{"relaybox": 0}``,
-            ``{"standard": 1}`` or both.
+        webhook_id: id of the webhook, from the request's header. It is not signed, so do not
+            base security decisions on it. ``""`` if a request signed by Standard Webhooks
+            alone lacks the header.
+        duplicate: True if the verifier has accepted an earlier attempt for the same event and
+            webhook whose response was lost or was not 2xx. Skip the event only if it was
+            handled. False does not prove that it is new, because the verifier's memory is
+            bounded and local to the process.
+        key_index: index of the signing key that matched, from 0; for a request signed by
+            Standard Webhooks alone, index of the secret.
+        key_indexes: index of the key or secret by scheme of each verified signature:
+            ``{"relaybox": 0}``, ``{"standard": 1}`` or both.
     """
 
     __slots__ = ("duplicate", "key_index", "key_indexes", "webhook_id")
@@ -110,7 +110,13 @@ class ReceivedEvent(Event[Any]):
 
 
 class _Proof(NamedTuple):
-    """What a signature of Standard Webhooks vouches for; ``content`` is all that it signs."""
+    """Result of a Standard Webhooks check.
+
+    Attributes:
+        key_index: index of the secret that matched.
+        timestamp: signed timestamp, whole seconds since the Unix epoch, text.
+        content: signed content.
+    """
 
     key_index: int
     timestamp: str
@@ -118,47 +124,46 @@ class _Proof(NamedTuple):
 
 
 class WebhookVerifier:
-    """Turns requests into events, or says by a named error why one must not be trusted.
+    """Verifier of webhook requests; thread-safe.
 
-    No request is accepted twice: the signatures of the last ``memory`` events are remembered.
-    A retry is another request, with a newer timestamp and signature, and is accepted. Replays
-    are told by the signature alone, since nothing else of a request is proven; so two webhooks
-    that share both a key and an endpoint can be taken for one another's replay: give each
-    webhook a key of its own.
+    Accepts no request twice: it stores the signatures of the last ``memory`` events. A retry is
+    a different request, with a newer timestamp and signature, and is accepted. The signature
+    alone identifies a replay, because no other part of a request proves its origin. Two
+    webhooks that share a key and an endpoint can therefore be mistaken for each other's replay:
+    give each webhook its own key.
 
-    With ``standard_webhooks`` it takes what is signed as Standard Webhooks has it as well, or,
-    without signing keys, only that. Either scheme will do, so the weaker of the secrets decides;
-    but of a request that bears both schemes' signatures both must hold. Such a verifier tells a
-    replay not by a signature, for one request has several and could be split into as many, but
-    by what they sign: with signing keys the body, else all that the scheme signs. So webhooks
-    that send the same events to one endpoint need a verifier each.
+    With ``standard_webhooks`` the verifier also accepts requests signed by Standard Webhooks;
+    without signing keys, only those. A signature of either scheme suffices, so security is that
+    of the weaker secret; if a request has signatures of both schemes, both must match. Since
+    such a request has several signatures, an attacker could replay it once per signature. The
+    verifier therefore identifies it by the signed content: the body with signing keys, else all
+    that Standard Webhooks signs. Webhooks that send the same events to one endpoint then need a
+    verifier each.
 
-    The guarantee lasts as long as ``memory`` holds all events of the time in which a request
-    still passes the time check, twice ``tolerance`` at most. At a higher rate, or when
-    ``tolerance`` is None, the oldest are forgotten: a new request is not refused for that, but
-    a replay of a forgotten one would be accepted. The verifier logs a warning when it happens
-    first, and counts in :attr:`forgotten`. The memory is this object's own: processes that
-    share an endpoint need a store in common, keyed by the event's id.
-
-    Any thread may call it.
+    Replay protection requires that ``memory`` covers all events of the period in which a
+    request passes the time check, at most twice ``tolerance``. At a higher rate, or with
+    ``tolerance=None``, the oldest requests are evicted, and a replay of those would be
+    accepted. The verifier logs a warning at the first such eviction and counts them in
+    :attr:`forgotten`. The memory is not shared: several processes behind one endpoint need a
+    common store, keyed by event id.
 
     Args:
-        signing_keys: the webhook's key; during a rotation the new and the old one. Events say
-            by ``key_index`` which of them has signed.
-        standard_webhooks: a secret of Standard Webhooks (``whsec_...``), or several.
-        tolerance: seconds (or a timedelta) that a request's timestamp may lie from this
-            machine's clock, either way; None does not check. 30 is RelayBox's window. With
-            signing keys it is the body's timestamp, whoever signed; where a signature of
-            Standard Webhooks is checked, the header's too.
-        memory: event ids to remember, about 0.5 KB each. Events per second times twice the
-            tolerance is enough.
-        clock: seconds since the Unix epoch.
+        signing_keys: signing keys of the webhook; during a rotation the new and the old one.
+            ``key_index`` of an event is the index of the key that matched.
+        standard_webhooks: one or several Standard Webhooks secrets (``whsec_...``).
+        tolerance: maximum difference between a request's timestamp and the local clock in
+            either direction, seconds or a timedelta; ``None`` disables the check. RelayBox
+            uses 30. With signing keys it applies to the timestamp in the body; for a Standard
+            Webhooks signature also to the one in the header.
+        memory: number of event ids to store, about 0.5 KB each. Events per second times twice
+            the tolerance is enough.
+        clock: returns the time, seconds since the Unix epoch.
 
     Raises:
-        ConfigError: no signing key or an unusable one, or an option out of range.
+        ConfigError: no key is given, or an argument is invalid.
     """
 
-    __slots__ = ("_clock", "_keys", "_replays", "_secrets", "_tolerance")
+    __slots__ = ("_accepted", "_clock", "_keys", "_secrets", "_tolerance")
 
     def __init__(
         self,
@@ -181,35 +186,34 @@ class WebhookVerifier:
         self._secrets = tuple(map(StandardSecret, secrets))
         self._tolerance = tolerance
         self._clock = clock
-        self._replays = ReplayMemory(memory, math.inf if tolerance is None else tolerance)
+        self._accepted = AcceptedRequests(memory, math.inf if tolerance is None else tolerance)
 
     @property
     def forgotten(self) -> int:
-        """Requests forgotten while a replay of them would still have passed the time check."""
-        return self._replays.forgotten
+        """Return the number of requests evicted while a replay would still have been accepted."""
+        return self._accepted.forgotten
 
     def verify(self, headers: Mapping[str, str], body: JSONText) -> ReceivedEvent:
-        """Verify one request.
+        """Verify one request and return its event.
 
-        Nothing in the body is believed before the signature holds, and nothing is remembered
-        before the time does.
+        Checks the signature before it reads any member of the body, and stores a request only
+        after the time check.
 
         Args:
-            headers: the request's headers, their names in any case.
-            body: the body as it arrived; parsed and dumped again it may have lost something.
+            headers: headers of the request, names in any case.
+            body: body as received; a parsed and re-serialised body may not be identical.
 
         Raises:
-            MissingHeaderError: there is no signature, or another header is not there that
-                belongs to it.
-            MalformedBodyError: the body is not JSON, or not the object that the protocol sends.
-            InvalidSignatureError: one that is there fits the body under none of the keys.
-            TimestampError: it was signed too long ago, or too far in the future.
-            ReplayedRequestError: this very request was accepted before.
+            MissingHeaderError: the signature or another required header is missing.
+            MalformedBodyError: the body is not a JSON object of the protocol's shape.
+            InvalidSignatureError: a signature matches the body under none of the keys.
+            TimestampError: the request was signed too long ago, or too far in the future.
+            ReplayedRequestError: the same request was accepted before.
         """
         signature = _find(headers, SIGNATURE_HEADER) if self._keys else None
         signatures = _find(headers, STANDARD_SIGNATURE_HEADER) if self._secrets else None
         if not signature and not signatures:
-            raise self._unsigned()
+            raise self._unsigned_error()
         webhook_id = _find(headers, WEBHOOK_ID_HEADER) or ""
         if signature and not webhook_id:
             raise MissingHeaderError(WEBHOOK_ID_HEADER)
@@ -217,12 +221,12 @@ class WebhookVerifier:
         indexes: dict[Scheme, int] = {}
         proof = None
         if signature:
-            indexes["relaybox"] = self._matching(canonical, signature)
+            indexes["relaybox"] = self._matching_key(canonical, signature)
         if signatures:
-            proof = self._proven(headers, body, signatures)
+            proof = self._check_standard(headers, body, signatures)
             indexes["standard"] = proof.key_index
-        event_id, name, timestamp, signed = _texts(value)
-        session = _session(value["session"])
+        event_id, name, timestamp, signed = _read_members(value)
+        session = _read_session(value["session"])
         now = self._clock()
         sent = signed
         if self._keys:
@@ -230,8 +234,8 @@ class WebhookVerifier:
         if proof is not None:
             sent = float(proof.timestamp)
             self._check_time(proof.timestamp, sent, now)
-        attempt = Attempt(self._identity(signature, canonical, proof), webhook_id, sent)
-        duplicate = self._replays.remember(event_id, attempt, now)
+        request = AcceptedRequest(self._identity(signature, canonical, proof), webhook_id, sent)
+        duplicate = self._accepted.add(event_id, request, now)
         return ReceivedEvent(
             event_id,
             name,
@@ -245,32 +249,34 @@ class WebhookVerifier:
         )
 
     def _identity(self, signature: str | None, canonical: bytes, proof: _Proof | None) -> str:
-        """What a request is known by if it comes again."""
+        """Return the text that identifies a replay of the request."""
         if signature and not self._secrets:
             return signature
         content = canonical if self._keys or proof is None else proof.content
         return hashlib.sha256(content).hexdigest()
 
-    def _unsigned(self) -> MissingHeaderError:
+    def _unsigned_error(self) -> MissingHeaderError:
         if not self._keys:
             return MissingHeaderError(STANDARD_SIGNATURE_HEADER, _STANDARD)
         if not self._secrets:
             return MissingHeaderError(SIGNATURE_HEADER)
         return MissingHeaderError(SIGNATURE_HEADER, f"RelayBox or {_STANDARD}")
 
-    def _matching(self, canonical: bytes, signature: str) -> int:
+    def _matching_key(self, canonical: bytes, signature: str) -> int:
         for index, key in enumerate(self._keys):
             if key.verify(canonical, signature):
                 return index
         raise InvalidSignatureError
 
-    def _proven(self, headers: Mapping[str, str], body: JSONText, signatures: str) -> _Proof:
+    def _check_standard(
+        self, headers: Mapping[str, str], body: JSONText, signatures: str
+    ) -> _Proof:
         message_id = _header(headers, STANDARD_ID_HEADER, _STANDARD)
         timestamp = _header(headers, STANDARD_TIMESTAMP_HEADER, _STANDARD)
         raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else bytes(body)
         content = signed_content(message_id, timestamp, raw)
         index = matching_secret(self._secrets, content, signatures)
-        # No sender signs another form of timestamp, so no signature can be right.
+        # A timestamp in another format cannot have a valid signature of a correct sender.
         if index is None or not _SECONDS.fullmatch(timestamp):
             raise InvalidSignatureError("standard")
         return _Proof(index, timestamp, content)
@@ -289,7 +295,7 @@ def _header(headers: Mapping[str, str], name: str, kind: str) -> str:
 
 
 def _find(headers: Mapping[str, str], name: str) -> str | None:
-    # The first form serves the mappings of HTTP servers, which ignore case, the second a dict.
+    # HTTP servers pass case-insensitive mappings; a plain dict needs the second look-up.
     value = headers.get(name)
     if value is None:
         wanted = name.lower()
@@ -297,8 +303,8 @@ def _find(headers: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _texts(value: Any) -> tuple[str, str, str, float]:
-    """The id, name and timestamp of a body, and the timestamp in seconds since the epoch."""
+def _read_members(value: Any) -> tuple[str, str, str, float]:
+    """Return id, name and timestamp of a body, and the timestamp in seconds since the epoch."""
     if type(value) is not dict:
         raise MalformedBodyError("it is not a JSON object")
     for member in ("id", "event", "data", "session", "timestamp"):
@@ -314,8 +320,8 @@ def _texts(value: Any) -> tuple[str, str, str, float]:
         raise MalformedBodyError(f"its member 'timestamp' is no time: {error}") from None
 
 
-def _session(value: Any) -> Session:
-    """A received session: ``null`` and members that this library does not know are welcome."""
+def _read_session(value: Any) -> Session:
+    """Return a received session; accepts ``null`` and unknown members."""
     if value is None:
         return NO_SESSION
     if type(value) is not dict:

@@ -1,1 +1,1 @@
-"""What an event can be sent to: webhooks, local subscribers, and the way from a name to them."""
+"""Targets of events: webhooks, subscribers, their policies and the routing table."""

@@ -1,4 +1,4 @@
-"""Order keys: deliveries of one webhook and key leave in order, one at a time."""
+"""Order keys: deliveries of one webhook with the same key are sent in order, one at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from relaybox_hooks.targets.webhook import OrderBy
 
 
 def key_function(order_by: OrderBy) -> Callable[[Event], str | None] | None:
-    """How to find an event's order key; ``None`` stands for its connection's."""
+    """Return the function from an event to its order key, ``None`` for the connection's key.
+
+    ``None`` lets callers read the connection id themselves, without a call per event.
+    """
     if order_by == "connection":
         return None
     if order_by == "room":
@@ -20,7 +23,7 @@ def key_function(order_by: OrderBy) -> Callable[[Event], str | None] | None:
 
 
 def room_of(event: Event) -> str | None:
-    """The room an event belongs to; outside rooms its connection, or else its client."""
+    """Return the room of an event; without one the connection id, else the client id."""
     data = event.data
     if isinstance(data, Mapping):
         room = data.get("id" if event.name == "room:create" else "roomId")

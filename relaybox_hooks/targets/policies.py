@@ -1,4 +1,4 @@
-"""How a delivery is timed, retried and held back: small values, validated when made."""
+"""Policies of a delivery: timeouts, retries, breaker and retention; validated on creation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final, Literal, TypeAlias
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.validation import check_int, to_seconds
 
-#: Statuses that say "later": RFC 9110 §15.5.9 and RFC 8470 (408, 425), RFC 6585 (429), and the
-#: server errors that a restart or a deployment causes. RelayBox retries 429 and up of these.
+#: Statuses of temporary failures: 408 (RFC 9110 §15.5.9), 425 (RFC 8470 §5.2), 429 (RFC 6585
+#: §4), and server errors that a restart or deployment causes. RelayBox retries 429 and above.
 RETRY_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-#: Where a webhook's breaker stands.
+#: State of a webhook's breaker.
 BreakerState: TypeAlias = Literal["closed", "open", "half-open"]
 
 CLOSED: Final = "closed"
@@ -30,11 +30,14 @@ def _set(policy: Any, **values: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How long one attempt may take, in seconds (or as ``timedelta``).
+    """Timeouts of one attempt, in seconds or as ``timedelta``.
 
     Attributes:
         total: from the start of the attempt to the response's status. RelayBox allows 5 s.
-        connect: for the TCP and TLS connection alone; ``None`` leaves it to ``total``.
+        connect: for the TCP and TLS handshakes; ``None`` for no limit except ``total``.
+
+    Raises:
+        ConfigError: a value is not a positive duration.
     """
 
     total: float | timedelta = 5.0
@@ -48,19 +51,22 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is made again: exponential back-off with jitter.
+    """Schedule of retries: exponential back-off with jitter.
 
-    The wait before attempt ``n + 1`` is drawn evenly from the upper part of
-    ``min(maximum, initial * factor ** (n - 1))`` seconds: with ``jitter=1`` (full jitter) from
-    zero up, with ``jitter=0`` it is exactly that.
+    The delay before attempt ``n + 1`` is ``min(maximum, initial * factor ** (n - 1))`` seconds,
+    of which the share ``jitter`` is random (uniform): with ``jitter=1`` (full jitter) the delay
+    is between zero and that value, with ``jitter=0`` exactly that value.
 
     Attributes:
-        attempts: how many in all, the first included. RelayBox makes 5.
-        initial: the first wait's upper end, seconds. RelayBox begins at 0.5 s.
-        factor: what it grows by from wait to wait. RelayBox doubles.
-        maximum: the longest wait, seconds; a ``Retry-After`` is capped to it too.
-        jitter: which share of the wait is random, 0 to 1.
-        statuses: the HTTP statuses that are tried again.
+        attempts: maximum number of attempts, the first included. RelayBox makes 5.
+        initial: upper bound of the first delay, seconds. RelayBox starts at 0.5 s.
+        factor: growth of the upper bound per retry. RelayBox doubles.
+        maximum: longest delay, seconds; also caps ``Retry-After``.
+        jitter: random share of the delay, 0 to 1.
+        statuses: HTTP statuses to retry.
+
+    Raises:
+        ConfigError: a value is invalid; ``option`` is its name.
     """
 
     attempts: int = 5
@@ -94,12 +100,13 @@ class RetryPolicy:
     def delay(
         self, attempts: int, retry_after: float | None, random: Callable[[], float]
     ) -> float | None:
-        """Seconds until the next attempt, or ``None`` when the attempts are used up.
+        """Return the seconds until the next attempt, ``None`` after the last attempt.
 
         Args:
-            attempts: how many were made so far.
-            retry_after: what the receiver asked for, seconds; it is never undercut, but capped.
-            random: draws from [0, 1).
+            attempts: number of attempts made so far.
+            retry_after: value of ``Retry-After``, seconds; lower bound of the delay, itself
+                capped to ``maximum``.
+            random: returns a float in [0, 1).
         """
         if attempts >= self.attempts:
             return None
@@ -115,19 +122,22 @@ class RetryPolicy:
         return wait
 
 
-#: The retries of deliveries that a journal keeps: ten attempts over three days on average, as
-#: the Standard Webhooks specification recommends, the first within seconds.
+#: Default retries of deliveries in a journal: ten attempts over three days on average, as the
+#: Standard Webhooks specification recommends, the first retry within seconds.
 DURABLE_RETRY: Final = RetryPolicy(attempts=10, initial=5, factor=6, maximum=86_400, jitter=0.3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
-    """When a webhook whose attempts keep failing is left alone for a while.
+    """Circuit breaker of a webhook whose attempts keep failing.
 
     Attributes:
-        failures: this many attempts failing in a row open the breaker.
-        cooldown: seconds it stays open before one probe is let through.
-        maximum: each failed probe doubles the cooldown up to this many seconds.
+        failures: number of consecutive failed attempts that opens the breaker.
+        cooldown: seconds that it stays open before it is half-open and allows one probe.
+        maximum: upper bound of the cooldown, seconds; each failed probe doubles it.
+
+    Raises:
+        ConfigError: a value is invalid; ``option`` is its name.
     """
 
     failures: int = 10
@@ -147,14 +157,18 @@ class BreakerPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPolicy:
-    """How long a journal keeps what is settled, and what nobody asks for.
+    """Retention of delivered, dead and unregistered deliveries in a journal.
 
     Attributes:
-        delivered: seconds that the log keeps a delivery that arrived.
+        delivered: seconds that the log keeps a successful delivery.
         dead: seconds that a dead letter is kept for replay.
-        count: how many of each are kept at the most; the oldest go first.
-        unregistered: seconds that deliveries wait for a webhook that is not registered again
-            after a restart, from when it was last seen; then they are dead letters.
+        count: maximum number of each; the oldest are deleted first.
+        unregistered: seconds after which pending deliveries of a webhook that was not
+            registered again after a restart become dead letters; measured from the last time
+            it was registered.
+
+    Raises:
+        ConfigError: a value is invalid; ``option`` is its name.
     """
 
     delivered: float | timedelta = timedelta(days=1)

@@ -1,75 +1,82 @@
-"""From an event's name and application to the lanes that want it, precomputed."""
+"""Routing table: event name and application to the lanes registered for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-LocalT = TypeVar("LocalT")
-RemoteT = TypeVar("RemoteT")
+SubscriberLaneT = TypeVar("SubscriberLaneT")
+WebhookLaneT = TypeVar("WebhookLaneT")
 
 
-class Route(Generic[LocalT, RemoteT]):
-    """Who wants one event: ordered sets that change in place, read between two awaits.
+class Route(Generic[SubscriberLaneT, WebhookLaneT]):
+    """Lanes of one event name, as insertion-ordered sets (dicts with ``None`` values).
+
+    The sets change in place: finish an iteration before the next ``await``.
 
     Attributes:
-        subscribers: local lanes.
-        shared: webhook lanes bound to no application.
-        by_app: webhook lanes by the ``app_pid`` they are bound to.
-        idle: nobody wants it, whatever the application.
-        sole: the one subscriber that wants it, where no other and no webhook does.
+        subscribers: subscriber lanes.
+        shared: webhook lanes that are not bound to an application.
+        by_app: webhook lanes bound to an application, by ``app_pid``.
+        idle: True if there is no lane at all, so that ``emit`` can return early.
+        sole: the only lane, if it is a subscriber's; for the fast path of ``emit``.
     """
 
     __slots__ = ("by_app", "idle", "shared", "sole", "subscribers")
 
     def __init__(self) -> None:
-        self.subscribers: dict[LocalT, None] = {}
-        self.shared: dict[RemoteT, None] = {}
-        self.by_app: dict[str, dict[RemoteT, None]] = {}
-        self.idle: bool = True
-        self.sole: LocalT | None = None
+        self.subscribers: dict[SubscriberLaneT, None] = {}
+        self.shared: dict[WebhookLaneT, None] = {}
+        self.by_app: dict[str, dict[WebhookLaneT, None]] = {}
+        self.idle = True
+        self.sole: SubscriberLaneT | None = None
 
     def refresh(self) -> None:
-        """Bring ``idle`` and ``sole`` up to date after a change."""
+        """Update ``idle`` and ``sole`` after a change."""
         webhooks = bool(self.shared or self.by_app)
         self.idle = not (self.subscribers or webhooks)
         alone = len(self.subscribers) == 1 and not webhooks
         self.sole = next(iter(self.subscribers)) if alone else None
 
 
-class Router(Generic[LocalT, RemoteT]):
-    """The routes of all declared events. Adding and removing cost the same however many there
-    are, so that hundreds of thousands of webhooks can come and go."""
+class Router(Generic[SubscriberLaneT, WebhookLaneT]):
+    """Routes of all declared event names.
+
+    Adding and removing a lane takes constant time per event name, so that hundreds of thousands
+    of webhooks can be registered and removed.
+    """
 
     __slots__ = ("routes",)
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.routes: dict[str, Route[LocalT, RemoteT]] = {name: Route() for name in names}
+        self.routes: dict[str, Route[SubscriberLaneT, WebhookLaneT]] = {
+            name: Route() for name in names
+        }
 
-    def add_subscriber(self, lane: LocalT, names: Iterable[str]) -> None:
-        """Let ``lane`` have the events called ``names``."""
+    def add_subscriber(self, lane: SubscriberLaneT, names: Iterable[str]) -> None:
+        """Add a subscriber lane to the routes of ``names``."""
         for name in names:
             route = self.routes[name]
             route.subscribers[lane] = None
             route.refresh()
 
-    def remove_subscriber(self, lane: LocalT, names: Iterable[str]) -> None:
-        """Take the events called ``names`` from ``lane``."""
+    def remove_subscriber(self, lane: SubscriberLaneT, names: Iterable[str]) -> None:
+        """Remove a subscriber lane from the routes of ``names``."""
         for name in names:
             route = self.routes[name]
             route.subscribers.pop(lane, None)
             route.refresh()
 
-    def add_webhook(self, lane: RemoteT, names: Iterable[str], app_pid: str | None) -> None:
-        """Let ``lane`` have the events called ``names``, of one application or of all."""
+    def add_webhook(self, lane: WebhookLaneT, names: Iterable[str], app_pid: str | None) -> None:
+        """Add a webhook lane to the routes of ``names``, for one application or for all."""
         for name in names:
             route = self.routes[name]
             lanes = route.shared if app_pid is None else route.by_app.setdefault(app_pid, {})
             lanes[lane] = None
             route.refresh()
 
-    def remove_webhook(self, lane: RemoteT, names: Iterable[str], app_pid: str | None) -> None:
-        """Take the events called ``names`` from ``lane``."""
+    def remove_webhook(self, lane: WebhookLaneT, names: Iterable[str], app_pid: str | None) -> None:
+        """Remove a webhook lane from the routes of ``names``."""
         for name in names:
             route = self.routes[name]
             if app_pid is None:

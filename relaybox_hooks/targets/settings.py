@@ -1,4 +1,4 @@
-"""What ``Hooks`` was given, and what it comes to for one webhook."""
+"""Effective settings of a webhook: its own options over the defaults of ``Hooks``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_order_by
 from relaybox_hooks.validation import Overflow, check_int, check_kind, check_overflow, to_seconds
 
-#: What a webhook may set for itself, ``None`` for not; its breaker has another word for that.
-_OWN: Final = (
+#: Options that a webhook may override; ``None`` keeps the default. ``breaker`` is not listed,
+#: because its ``None`` means no breaker and ``"default"`` keeps the default.
+_OVERRIDABLE: Final = (
     "queue_size",
     "overflow",
     "concurrency",
@@ -24,7 +25,7 @@ _OWN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Policies with nothing left open, shared by all the webhooks that have the same."""
+    """Complete set of options, shared by all webhooks with the same values."""
 
     queue_size: int = 1000
     overflow: Overflow = "wait"
@@ -49,15 +50,15 @@ class Settings:
 
     @property
     def max_age_seconds(self) -> float:
-        """``max_age`` in seconds, ``inf`` where there is none."""
+        """Return ``max_age`` in seconds, ``inf`` without a limit."""
         return to_seconds("max_age", self.max_age, none=True)
 
 
 def resolve(webhook: Webhook, defaults: Settings) -> Settings:
-    """What holds for ``webhook``: its own policies, the defaults for the rest."""
+    """Return the settings of ``webhook``: its own options, ``defaults`` for the rest."""
     chosen: dict[str, Any] = {
-        name: value for name in _OWN if (value := getattr(webhook, name)) is not None
+        name: value for name in _OVERRIDABLE if (value := getattr(webhook, name)) is not None
     }
     if webhook.breaker != "default":
-        chosen["breaker"] = webhook.breaker  # None, too: for never
+        chosen["breaker"] = webhook.breaker  # may be None: no breaker
     return replace(defaults, **chosen) if chosen else defaults

@@ -1,4 +1,4 @@
-"""A local function, and how to run it."""
+"""Subscribers: local functions and the options of their lanes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Handler: TypeAlias = Callable[[Event[Any]], Awaitable[object] | object]
 
 
 class SubscriberOptions(TypedDict, total=False):
-    """The keyword arguments of ``on``, ``once`` and ``add_subscriber``."""
+    """Keyword arguments of ``on``, ``once`` and ``add_subscriber``."""
 
     name: str
     in_thread: bool
@@ -27,16 +27,19 @@ class SubscriberOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
-    """A local function registered for some events.
+    """Local function registered for some events.
 
     Attributes:
-        function: takes the event; async or not.
-        name: for logs and figures; the function's qualified name by default.
-        in_thread: run a sync function in a worker thread, because it blocks.
-        concurrency: how many events it may handle at a time; 1 keeps them in order.
-        queue_size: the lane's bound, in events; ``None`` takes what ``Hooks`` was given.
-        overflow: what a full lane does; ``None`` takes what ``Hooks`` was given.
-        once: it is told of one event and then forgotten.
+        function: sync or async function of the event.
+        name: name in logs and metrics; by default the qualified name of the function.
+        in_thread: run a sync function in a worker thread; use it for one that blocks.
+        concurrency: maximum number of concurrent calls; 1 keeps events in order.
+        queue_size: bound of the lane, in events; ``None`` takes the default of ``Hooks``.
+        overflow: policy of a full lane; ``None`` takes the default of ``Hooks``.
+        once: remove the subscriber after its first event.
+
+    Raises:
+        ConfigError: an option is invalid; ``option`` is its name.
     """
 
     function: Handler
@@ -64,7 +67,7 @@ class Subscriber:
 
 
 def _name_of(function: Any) -> str:
-    """A name without what a ``repr`` may show: addresses, and a partial's arguments."""
+    """Return the qualified name; unlike ``repr``, without addresses or a partial's arguments."""
     function = _unwrapped(function)
     name: str = getattr(function, "__qualname__", None) or type(function).__qualname__
     return name
@@ -79,5 +82,5 @@ def _unwrapped(function: Any) -> Any:
 def _is_async(function: Any) -> bool:
     function = _unwrapped(function)
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(type(function), "__call__", None)  # noqa: B004 - not whether, but what it is
+        getattr(type(function), "__call__", None)  # noqa: B004 - the attribute itself is inspected
     )

@@ -1,4 +1,4 @@
-"""A registered HTTP endpoint: where, what, with which key, and under which policies."""
+"""Webhook: registered HTTP endpoint with its events, keys, headers and policies."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from relaybox_hooks.wire.standard_webhooks import (
     check_secrets,
 )
 
-#: By what deliveries are kept in order; a function returns the key, ``None`` for no order.
+#: Order key of deliveries; a function returns the key, or ``None`` for no order.
 OrderBy: TypeAlias = Literal["connection", "room", "none"] | Callable[[Event], str | None]
 
-#: Headers that the protocol or HTTP itself sets, lower-case.
+#: Lower-case names of headers that the protocol or HTTP itself sets.
 _RESERVED: Final = frozenset(
     {
         "content-type",
@@ -53,11 +53,11 @@ _RESERVED: Final = frozenset(
         "upgrade",
     }
 )
-#: Those of Standard Webhooks: free for anyone's use at a webhook that does not sign by it.
+#: Headers of Standard Webhooks, reserved only if the webhook signs by that scheme.
 _STANDARD: Final = frozenset(
     {STANDARD_ID_HEADER, STANDARD_TIMESTAMP_HEADER, STANDARD_SIGNATURE_HEADER}
 )
-#: Options whose value no repr shows.
+#: Options whose value the repr masks.
 _SECRETS: Final = ("previous_key", "standard_webhooks")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 §5.5, without obs-text
@@ -67,36 +67,37 @@ _IDENTIFIER: Final = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """An HTTP endpoint and the events it is sent. Frozen; no key of it ever shows.
+    """HTTP endpoint and the events to send to it; immutable. Its repr masks all keys.
+
+    Options from ``concurrency`` to ``max_age`` that are ``None`` take the default of ``Hooks``;
+    for ``breaker`` that is ``"default"``.
 
     Attributes:
-        url: ``http`` or ``https``, without user info; a fragment is not sent.
-        events: names or patterns, for example ``["auth:signin", "room:*"]``.
-        signing_key: what requests are signed with, used as UTF-8 text, never decoded.
-        previous_key: what they are signed with before ``rotate_at``.
-        rotate_at: the moment (aware) from which ``signing_key`` signs, retries and replays
-            included; comes with ``previous_key`` or not at all.
-        standard_webhooks: a secret, or several during a rotation (``whsec_...``): requests
-            carry the headers of Standard Webhooks too, with a signature by each of them.
-        id: sent as ``X-Relaybox-Webhook-Id``; by default a UUID derived from URL and name, so
-            that it is the same after a restart.
-        name: for logs and figures.
-        enabled: a disabled webhook is registered but is sent nothing.
-        headers: sent with every request beside the protocol's own, which they cannot replace.
-        app_pid: only events of sessions with this ``app_pid``.
-        concurrency: how many requests at most are in flight at a time.
-        queue_size: the lane's bound, in events.
-        overflow: what a full lane does.
-        order_by: by what deliveries are kept in order.
-        retry: when failed attempts are made again.
-        timeouts: how long an attempt may take.
-        breaker: when the endpoint is left alone; ``None`` for never.
-        max_age: seconds after which an undelivered event is given up on.
-
-    ``None`` in the policies takes what ``Hooks`` was given.
+        url: ``http`` or ``https`` URL without user info; a fragment is not sent.
+        events: event names or patterns, for example ``["auth:signin", "room:*"]``.
+        signing_key: signing key, used as UTF-8 text without decoding.
+        previous_key: signing key before ``rotate_at``.
+        rotate_at: aware datetime from which ``signing_key`` signs all attempts, retries and
+            replays included; requires ``previous_key``.
+        standard_webhooks: Standard Webhooks secret (``whsec_...``), or several during a
+            rotation: requests also have the headers of that scheme, one signature per secret.
+        id: value of ``X-Relaybox-Webhook-Id``; by default a UUID derived from URL and name, the
+            same after a restart.
+        name: name in logs and metrics.
+        enabled: ``False`` keeps the webhook registered but sends nothing to it.
+        headers: headers of every request beside the protocol's own, which they cannot replace.
+        app_pid: send only events of sessions with this ``app_pid``.
+        concurrency: maximum number of requests in flight.
+        queue_size: bound of the lane, in events.
+        overflow: policy of a full lane.
+        order_by: order key of deliveries.
+        retry: schedule of retries.
+        timeouts: timeouts of an attempt.
+        breaker: circuit breaker; ``None`` for none.
+        max_age: seconds after which an undelivered event becomes a dead letter.
 
     Raises:
-        ConfigError: a value that cannot work, by name.
+        ConfigError: a value is invalid; ``option`` is its name.
     """
 
     url: str
@@ -172,18 +173,18 @@ class Webhook:
 
     @property
     def shown_url(self) -> str:
-        """The URL without its query, which may hold a token: for logs."""
+        """Return the URL for logs, without its query, which may contain a token."""
         return str(URL(self.url).with_query(None).with_fragment(None))
 
     def key_at(self, time: float) -> str:
-        """The key that signs at ``time``, seconds since the Unix epoch."""
+        """Return the signing key at ``time``, seconds since the Unix epoch."""
         if self.previous_key is None or self.rotate_at is None:
             return self.signing_key
         return self.signing_key if self.rotate_at.timestamp() <= time else self.previous_key
 
 
 def check_order_by(option: str, value: OrderBy) -> None:
-    """Raise ConfigError unless ``value`` is a way to order deliveries."""
+    """Raise ConfigError unless ``value`` is a valid ``order_by``."""
     if value not in ("connection", "room", "none") and not callable(value):
         raise ConfigError(option, value, "choose 'connection', 'room', 'none' or a function")
 
@@ -237,7 +238,11 @@ def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> d
 def checked_headers(
     option: str, headers: Mapping[str, str], reserved: Collection[str] = _RESERVED
 ) -> dict[str, str]:
-    """A copy of ``headers``; raise ConfigError unless they can go beside the protocol's own."""
+    """Return a copy of ``headers``.
+
+    Raises:
+        ConfigError: a header is reserved or duplicate, or not valid in HTTP (RFC 9110 §5.5).
+    """
     if not isinstance(headers, Mapping):
         raise ConfigError(option, "***", "give a mapping of names to values")
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""For users' own tests: a record of events, a receiver that misbehaves on purpose, a clock."""
+"""Test support for users: event recording, a receiver with fault injection, a virtual clock."""
 
 from relaybox_hooks.testing.clock import VirtualClock
 from relaybox_hooks.testing.faults import (
@@ -18,10 +18,11 @@ from relaybox_hooks.testing.faults import (
     ResetBeforeRead,
 )
 from relaybox_hooks.testing.memory_journal import MemoryJournal
-from relaybox_hooks.testing.receiver import Acceptance, FaultReceiver
+from relaybox_hooks.testing.receiver import FaultReceiver
 from relaybox_hooks.testing.recorder import RecordedEvent, Recording, record
 from relaybox_hooks.testing.request import ReceivedRequest
 from relaybox_hooks.testing.script import FaultScript, Script
+from relaybox_hooks.testing.traffic import Acceptance
 
 __all__ = [
     "Acceptance",

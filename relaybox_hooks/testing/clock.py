@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it."""
+"""Virtual clock for tests."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
 
-#: Passes through the event loop after a timer has fired, so that what it woke, and what
-#: that woke in turn, has run before the next timer fires.
-_TURNS: Final = 20
+#: Iterations of the event loop after a timer has fired, so that the tasks it wakes, and those
+#: that they wake, run before the next timer fires.
+_ITERATIONS: Final = 20
 
-#: Seconds by which sums of the same waits in another order may differ: doubles, rounded.
+#: Rounding error of sums of delays, seconds: doubles added in different orders differ slightly.
 _ROUNDING: Final = 1e-9
 
 
 class VirtualTimer:
-    """A timer on a :class:`VirtualClock`."""
+    """Timer of a :class:`VirtualClock`."""
 
     __slots__ = ("callback",)
 
@@ -24,25 +24,25 @@ class VirtualTimer:
         self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
-        """Call it off; harmless when it has fired."""
+        """Cancel the timer; has no effect after it has fired."""
         self.callback = None
 
     def fire(self) -> None:
-        """Call back, unless it has fired or was called off."""
+        """Call the callback, unless the timer has fired or was cancelled."""
         callback, self.callback = self.callback, None
         if callback is not None:
             callback()
 
 
 class VirtualClock:
-    """Time for ``Hooks(clock=...)`` that moves only by :meth:`advance`.
+    """Clock for ``Hooks(clock=...)`` that advances only by :meth:`advance`.
 
-    Retries, cool-downs, time-outs and deadlines all follow it; sockets do not. Wait for what
-    you expect of a server by its state, then advance. A timer that is due when it is set fires
-    in the event loop's next pass, as the loop's own would.
+    Controls retries, cooldowns, timeouts and deadlines, but not sockets: wait for the state that
+    you expect of a server, then advance. A timer that is due when it is set fires in the next
+    iteration of the event loop, like a timer of the loop.
 
     Args:
-        start: the wall time to begin with, seconds since the Unix epoch.
+        start: initial wall time, seconds since the Unix epoch.
     """
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
@@ -52,15 +52,15 @@ class VirtualClock:
         self._timers: list[tuple[float, int, VirtualTimer]] = []
 
     def time(self) -> float:
-        """Seconds since the Unix epoch."""
+        """Return the wall time, seconds since the Unix epoch."""
         return self._start + self._now
 
     def monotonic(self) -> float:
-        """Seconds since the clock was made."""
+        """Return the seconds since the clock was created."""
         return self._now
 
     def call_at(self, when: float, callback: Callable[[], object]) -> VirtualTimer:
-        """Call ``callback`` when :meth:`advance` comes to ``when`` (monotonic)."""
+        """Call ``callback`` when :meth:`advance` reaches ``when`` (monotonic, seconds)."""
         timer = VirtualTimer(callback)
         if when <= self._now:
             asyncio.get_running_loop().call_soon(timer.fire)
@@ -71,28 +71,28 @@ class VirtualClock:
 
     @property
     def next_timer(self) -> float | None:
-        """Seconds until the next timer is due; ``None`` where there is none."""
+        """Return the seconds until the next timer is due, ``None`` without a timer."""
         while self._timers and self._timers[0][2].callback is None:
             heappop(self._timers)
         return self._timers[0][0] - self._now if self._timers else None
 
     async def advance(self, seconds: float) -> None:
-        """Move time forward, firing what comes due on the way, each at its own moment.
+        """Advance the time by ``seconds`` and fire due timers, each at its own time.
 
         Raises:
             ValueError: ``seconds`` is negative.
         """
         if not seconds >= 0:
-            raise ValueError(f"time does not go back: advance({seconds!r})")
+            raise ValueError(f"advance({seconds!r}): time does not go back; pass 0 or more seconds")
         until = self._now + seconds
-        await self._settle()
+        await self._run_ready_tasks()
         while self.next_timer is not None and self._timers[0][0] <= until + _ROUNDING:
             when, _, timer = heappop(self._timers)
             self._now = max(self._now, when)
             timer.fire()
-            await self._settle()
+            await self._run_ready_tasks()
         self._now = max(self._now, until)
 
-    async def _settle(self) -> None:
-        for _ in range(_TURNS):
+    async def _run_ready_tasks(self) -> None:
+        for _ in range(_ITERATIONS):
             await asyncio.sleep(0)

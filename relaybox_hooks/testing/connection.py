@@ -1,4 +1,4 @@
-"""One client's connection: reads its requests, lets their faults play, tells the receiver."""
+"""Connection of one client to a fault receiver: parses requests and plays faults."""
 
 from __future__ import annotations
 
@@ -23,66 +23,71 @@ _LINGER_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER of 0 s: close() send
 _MALFORMED: Final = Answer(400, {"Connection": "close"}, b"not an HTTP/1.1 request")
 
 
-class Receiver(Protocol):
-    """What a connection needs of the receiver that accepted it.
-
-    Its methods are underscored because users see the class that has them.
-    """
+class ConnectionHandler(Protocol):
+    """Callbacks of a connection to its receiver."""
 
     requests: list[ReceivedRequest]
 
-    def _opened(self, connection: Connection) -> None:
-        """A client connected: give the connection its number."""
+    def connection_opened(self, connection: Connection) -> None:
+        """Handle a new connection: set its ``number``."""
 
-    def _began(self, connection: Connection) -> Fault | None:
-        """The first bytes of a request came; returns a fault that strikes it unread."""
+    def connection_lost(self, connection: Connection) -> None:
+        """Handle the end of a connection, by either side."""
 
-    def _received(self, connection: Connection, request: ReceivedRequest) -> None:
-        """A request was read whole: let it meet its fault, now or once released."""
+    def request_started(self, connection: Connection) -> Fault | None:
+        """Handle the first bytes of a request; return a fault to play before reading it."""
 
-    def _keep(self, connection: Connection, fault: Fault) -> None:
-        """Hold the connection's request until ``release()``, then play ``fault``."""
+    def request_received(self, connection: Connection, request: ReceivedRequest) -> None:
+        """Handle a completely read request: play its fault, or hold it."""
 
-    def _answered(self, request: ReceivedRequest, status: int) -> None:
-        """The operating system took the last byte of the request's response."""
+    def request_held(self, connection: Connection, fault: Fault) -> None:
+        """Hold the connection's request until it is released, then play ``fault``."""
 
-    def _lost(self, connection: Connection) -> None:
-        """The connection ended, from either side."""
+    def response_sent(self, request: ReceivedRequest, status: int) -> None:
+        """Handle a complete response that the operating system has accepted."""
 
-    def _script_failed(self, error: Exception) -> None:
-        """The script, or a fault it chose, raised; the connection is about to be reset."""
+    def script_failed(self, error: Exception) -> None:
+        """Handle an exception of the script or a fault; the connection is reset afterwards."""
 
 
 class Connection(asyncio.Protocol):
-    """One client's connection, and the exchange on which its current fault plays."""
+    """Server side of one connection; the :class:`Exchange` of its current request.
+
+    Args:
+        handler: receives the callbacks.
+
+    Attributes:
+        number: number of the connection, from 1.
+        position: position of the current request on the connection, from 1.
+    """
 
     transport: asyncio.Transport
     request: ReceivedRequest  # the latest one read whole
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+    def __init__(self, handler: ConnectionHandler) -> None:
+        self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
-        self._begun = False  # the buffer's first request was counted as an attempt
-        self._busy = False  # a fault plays, or nothing is read any more
-        self._paused = False  # the operating system has not taken all that was written
+        self._started = False  # request_started() was called for the request in the buffer
+        self._busy = False  # a fault is playing, or the connection has ended
+        self._paused = False  # written data is still in the transport's buffer
         self._when_drained: Callable[[], None] | None = None
         self._timer: asyncio.Handle | None = None
         self._keep_alive = True
-        self.number: int = 0
-        self.turn: int = 0
+        self.number = 0
+        self.position = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(0)  # so that pause_writing tells of any rest
-        self._receiver._opened(self)
+        self.transport.set_write_buffer_limits(0)  # so that any buffered byte calls pause_writing
+        self._handler.connection_opened(self)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         self._advance()
 
     def eof_received(self) -> None:
-        if self._busy:  # the client left: whatever plays has to stop
+        if self._busy:  # the client disconnected: stop the fault
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -90,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._when_drained = None
         if self._timer is not None:
             self._timer.cancel()
-        self._receiver._lost(self)
+        self._handler.connection_lost(self)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -105,15 +110,15 @@ class Connection(asyncio.Protocol):
         if self._buffer and not self._busy:
             try:
                 self._serve_next()
-            except Exception as error:  # the script's own
-                self._receiver._script_failed(error)
+            except Exception as error:  # raised by the script
+                self._handler.script_failed(error)
                 self.reset()
 
     def _serve_next(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self.turn += 1
-            fault = self._receiver._began(self)
+        if not self._started:
+            self._started = True
+            self.position += 1
+            fault = self._handler.request_started(self)
             if fault is not None:
                 self._busy = True
                 fault.play(self)
@@ -130,7 +135,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         del self._buffer[:size]
-        self._begun = False
+        self._started = False
         self._busy = True
         self._keep_alive = (
             version == "HTTP/1.1" and b"close" not in header_field(head, CONNECTION).lower()
@@ -140,15 +145,15 @@ class Connection(asyncio.Protocol):
             method=method,
             path=path,
             query=query,
-            order=len(self._receiver.requests) + 1,
+            order=len(self._handler.requests) + 1,
             connection=self.number,
-            turn=self.turn,
+            position=self.position,
             webhook_id=header_field(head, WEBHOOK_ID).decode("latin-1") or None,
             event_id=event_id_of(body),
             head=head,
             body=body,
         )
-        self._receiver._received(self, self.request)
+        self._handler.request_received(self, self.request)
 
     def write(self, data: bytes) -> None:
         self.transport.write(data)
@@ -168,29 +173,31 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._when_drained = partial(self.finish, status, close=close)
             return
-        if self.transport.is_closing():  # the write found the client gone
+        if self.transport.is_closing():  # the client has disconnected
             return
-        self._receiver._answered(self.request, status)
+        self._handler.response_sent(self.request, status)
         if close or not self._keep_alive:
             self.transport.close()
             return
         self._busy = False
         if self._buffer:
-            self._loop.call_soon(self._advance)  # not a call: pipelined requests would nest
+            self._loop.call_soon(
+                self._advance
+            )  # not a direct call, which would recurse for pipelined requests
 
     def later(self, seconds: float, fault: Fault) -> None:
         self._timer = self._loop.call_later(seconds, self.play, fault)
 
     def play(self, fault: Fault) -> None:
-        """Play ``fault`` from a callback; an error in it is the script's own."""
+        """Play ``fault`` from a callback; report its exceptions as the script's."""
         try:
             fault.play(self)
         except Exception as error:
-            self._receiver._script_failed(error)
+            self._handler.script_failed(error)
             self.reset()
 
     def hold(self, fault: Fault) -> None:
-        self._receiver._keep(self, fault)
+        self._handler.request_held(self, fault)
 
     def close(self) -> None:
         self.transport.close()

@@ -1,7 +1,7 @@
-"""What can become of a request, as small values.
+"""Faults: the responses and failures that a receiver can produce, as immutable values.
 
-A fault plays itself on an :class:`Exchange`, so a test may write its own: subclass
-:class:`Fault`, override :meth:`Fault.play`.
+A fault plays on an :class:`Exchange`. To write your own, subclass :class:`Fault` and override
+:meth:`Fault.play`.
 """
 
 from __future__ import annotations
@@ -18,47 +18,58 @@ from multidict import CIMultiDict
 from relaybox_hooks.errors import ConfigError
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
-_BODILESS: Final = (204, 304)  # RFC 9112 §6.3: these end with their head
+_BODILESS: Final = (204, 304)  # responses without a body: RFC 9112 §6.3
 
 
 class Exchange(Protocol):
-    """What a fault can do to one request's connection. One fault plays at a time."""
+    """Operations of a fault on the connection of its request. One fault plays at a time."""
 
     def write(self, data: bytes) -> None:
-        """Send ``data``; what the client does not take yet is kept for it."""
+        """Send ``data``; buffers what the client does not read yet."""
 
     def stream(self, chunks: Iterator[bytes], interval: float, status: int) -> None:
-        """Write a chunk every ``interval`` seconds at the client's pace, then finish."""
+        """Write a chunk every ``interval`` seconds, as fast as the client reads, then finish."""
 
     def finish(self, status: int, *, close: bool = False) -> None:
-        """The response is whole: count it, then serve the connection's next request."""
+        """Record the response as complete, then serve the next request of the connection."""
 
     def later(self, seconds: float, fault: Fault) -> None:
-        """Play ``fault`` in ``seconds``, unless the client has left by then."""
+        """Play ``fault`` after ``seconds``, unless the client has disconnected by then."""
 
     def hold(self, fault: Fault) -> None:
-        """Play ``fault`` once the receiver is told to release."""
+        """Play ``fault`` at the receiver's ``release()``."""
 
     def close(self) -> None:
-        """End the connection in order (FIN) after what was written."""
+        """Close the connection (FIN) after all written data."""
 
     def reset(self) -> None:
-        """End the connection at once (RST)."""
+        """Reset the connection at once (RST)."""
 
 
 class Fault(ABC):
-    """What becomes of one request."""
+    """Base class of faults: the response to one request, or its failure."""
 
     __slots__ = ()
 
     @abstractmethod
     def play(self, exchange: Exchange) -> None:
-        """Do it. Must not block: what takes time goes through the exchange."""
+        """Play the fault. Must not block; use the exchange for delays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer(Fault):
-    """A whole, well-formed response. A ``Connection: close`` header is also acted upon."""
+    """Complete, well-formed response. ``Connection: close`` also closes the connection.
+
+    Attributes:
+        status: final status, 200 to 599.
+        headers: headers; ``Content-Length`` is added unless given or not allowed.
+        body: body, bytes.
+        wire: encoded response, bytes.
+        closes: True if the connection is closed after the response.
+
+    Raises:
+        ConfigError: ``status`` is not a final status.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -85,7 +96,7 @@ class Answer(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Late(Fault):
-    """Another fault, usually an :class:`Answer`, ``seconds`` after the request was read."""
+    """Another fault, usually an :class:`Answer`, delayed by ``seconds``."""
 
     answer: Fault
     seconds: float
@@ -96,7 +107,7 @@ class Late(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Fault):
-    """No answer ever: silence until the client leaves or the receiver closes."""
+    """No response until the client disconnects or the receiver closes."""
 
     def play(self, exchange: Exchange) -> None:
         pass
@@ -104,7 +115,7 @@ class Hang(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Hold(Fault):
-    """Silence until ``receiver.release()``, then ``answer``."""
+    """No response until ``receiver.release()``, then ``answer``."""
 
     answer: Fault = field(default_factory=Answer)
 
@@ -114,7 +125,7 @@ class Hold(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Drip(Fault):
-    """A whole answer, one byte every ``interval`` seconds."""
+    """Complete response, sent one byte every ``interval`` seconds."""
 
     answer: Answer
     interval: float
@@ -126,10 +137,10 @@ class Drip(Fault):
 
 @dataclass(frozen=True, slots=True)
 class ResetBeforeRead(Fault):
-    """RST at the first bytes of a request, which is not read: an attempt, no request.
+    """RST at the first bytes of a request, which counts as an attempt but not as a request.
 
-    A script that must know the request first (a callable, a mapping of paths) can only choose
-    it once the request was read and listed; the client sees the same RST.
+    A script that needs the request (a function, a mapping of paths) chooses it only after the
+    request was read and recorded; the client sees the same RST.
     """
 
     def play(self, exchange: Exchange) -> None:
@@ -138,7 +149,7 @@ class ResetBeforeRead(Fault):
 
 @dataclass(frozen=True, slots=True)
 class ResetAfterRead(Fault):
-    """RST instead of an answer, once the request was read whole."""
+    """RST instead of a response, after the request was read completely."""
 
     def play(self, exchange: Exchange) -> None:
         exchange.reset()
@@ -146,10 +157,13 @@ class ResetAfterRead(Fault):
 
 @dataclass(frozen=True, slots=True)
 class CloseMidResponse(Fault):
-    """The head of ``answer`` and ``after_bytes`` of its body, then FIN: fewer than promised.
+    """Head of ``answer`` and ``after_bytes`` bytes of its body, then FIN: a truncated response.
 
-    Not counted as answered, though a client that judges by the status line alone takes it for
-    an answer. The same holds for :class:`EndlessBody`.
+    Not recorded as answered, although a client that judges by the status line alone accepts
+    it. The same applies to :class:`EndlessBody`.
+
+    Raises:
+        ConfigError: ``after_bytes`` does not truncate the body.
     """
 
     answer: Answer
@@ -167,7 +181,7 @@ class CloseMidResponse(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Garbage(Fault):
-    """Bytes that are not HTTP, then FIN."""
+    """Bytes that are not valid HTTP, then FIN."""
 
     data: bytes = b"\x00\xffgarbage\r\n\r\n"
 
@@ -178,7 +192,7 @@ class Garbage(Fault):
 
 @dataclass(frozen=True, slots=True)
 class EndlessBody(Fault):
-    """A chunked body without end, as fast as the client reads, or 8 KiB per ``interval``."""
+    """Endless chunked body, as fast as the client reads or 8 KiB every ``interval`` seconds."""
 
     status: int = 200
     interval: float = 0.0
@@ -194,7 +208,7 @@ class EndlessBody(Fault):
 
 @dataclass(frozen=True, slots=True)
 class EndlessHeaders(Fault):
-    """Header lines without end, as fast as the client reads, or one per ``interval``."""
+    """Endless headers, as fast as the client reads or one every ``interval`` seconds."""
 
     status: int = 200
     interval: float = 0.0
@@ -210,7 +224,7 @@ class EndlessHeaders(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Redirect(Fault):
-    """An empty answer that sends the client to ``location``."""
+    """Empty response that redirects the client to ``location``."""
 
     location: str
     status: int = 302

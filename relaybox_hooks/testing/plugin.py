@@ -1,9 +1,10 @@
-"""Fixtures for pytest, for those who ask for them in their ``conftest.py``::
+"""pytest fixtures; enable them in ``conftest.py``::
 
     pytest_plugins = ["relaybox_hooks.testing.plugin"]
 
-They serve tests that pytest-asyncio runs, in either mode, and tests that anyio's plugin runs on
-asyncio; beside pytest-asyncio in its strict mode only, for in auto mode it takes every fixture.
+They work with pytest-asyncio in either mode and with anyio's plugin on asyncio. If both are
+installed, anyio's tests need pytest-asyncio's strict mode, because in auto mode it runs every
+async fixture itself.
 """
 
 from __future__ import annotations
@@ -21,38 +22,38 @@ from relaybox_hooks.testing.receiver import FaultReceiver
 from relaybox_hooks.testing.recorder import Recording, record
 
 if TYPE_CHECKING:
-    _async_fixture = pytest.fixture
+    async_fixture = pytest.fixture
 else:
     try:
-        from pytest_asyncio import fixture as _async_fixture  # strict mode runs what this marks
+        from pytest_asyncio import fixture as async_fixture  # required in strict mode
     except ImportError:
-        _async_fixture = pytest.fixture
+        async_fixture = pytest.fixture
 
 
-@_async_fixture
+@async_fixture
 async def hooks() -> AsyncIterator[Hooks[Any]]:
-    """Open hooks without targets. Override it with your server's own."""
+    """Started Hooks without targets. Override it with those of your server."""
     async with Hooks() as hooks:
         yield hooks
 
 
-@_async_fixture
+@async_fixture
 async def recording(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
-    """What is emitted into the fixture ``hooks``. A subscriber's error fails the test."""
+    """Recording of the fixture ``hooks``. An error of a subscriber fails the test."""
     async with record(hooks) as recording:
         yield recording
 
 
-@_async_fixture
+@async_fixture
 async def webhook_receiver() -> AsyncIterator[FaultReceiver]:
-    """A server for webhooks at ``webhook_receiver.url`` that answers 200."""
+    """Webhook receiver at ``webhook_receiver.url`` that responds with 200."""
     async with FaultReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
 def virtual_clock() -> VirtualClock:
-    """A clock for ``Hooks(clock=virtual_clock)`` that moves only by ``advance``."""
+    """Clock for ``Hooks(clock=virtual_clock)`` that advances only by ``advance``."""
     return VirtualClock()
 
 
@@ -60,8 +61,11 @@ def virtual_clock() -> VirtualClock:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Leave our fixtures to anyio in its tests: pytest-asyncio would run those it has marked in
-    an event loop of its own, which stands still during such a test."""
+    """Let anyio run the fixtures of this module in its tests.
+
+    pytest-asyncio would run the fixtures that it has marked in an event loop of its own, which
+    does not run during such a test.
+    """
     function = fixturedef.func
     if (
         "anyio_backend" not in request.fixturenames

@@ -1,8 +1,8 @@
-"""A webhook endpoint for tests that misbehaves on purpose and keeps the accounts.
+"""HTTP receiver for tests that injects faults and records every request.
 
-No thread and no global state: callbacks of the running loop, so it can share the loop of the
-test or live in a thread or process with a loop of its own. Other threads reach it through that
-loop's ``call_soon_threadsafe``. Needs a loop with ``add_reader``, as every POSIX loop has it.
+It uses no thread and no global state, only callbacks of the running loop, so it can share the
+loop of a test or run in a thread or process with its own loop. From other threads, use that
+loop's ``call_soon_threadsafe``. Requires a loop with ``add_reader``, as on every POSIX system.
 """
 
 from __future__ import annotations
@@ -11,27 +11,19 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from relaybox_hooks.errors import ConfigError, RelayboxHooksError
 from relaybox_hooks.testing.connection import Connection
-from relaybox_hooks.testing.faults import Fault
 from relaybox_hooks.testing.request import ReceivedRequest
 from relaybox_hooks.testing.script import FaultScript, Script
+from relaybox_hooks.testing.traffic import Acceptance, Traffic
 
-_BACKLOG: Final = 4096  # a full accept queue costs a client a second per dropped SYN
-
-
-class Acceptance(NamedTuple):
-    """A request that got a complete 2xx."""
-
-    path: str
-    webhook_id: str | None
-    event_id: str | None
+_BACKLOG: Final = 4096  # with a full accept queue a client waits 1 s per dropped SYN
 
 
 class FaultReceiver:
-    """An HTTP/1.1 server that answers each request as its script says.
+    """HTTP/1.1 server that responds to each request with the fault that its script chooses.
 
     ::
 
@@ -39,22 +31,25 @@ class FaultReceiver:
             ...  # send to receiver.url: 503, then RST, then 200
             await receiver.wait_for(3)
 
-    ``accepted`` holds what was *written* as 2xx. The client saw it too, unless it gave up in
-    the same moment: where answers race the client's time-out, what the client counts as
-    delivered can be fewer events than ``first_successes()``, never others. (Unless it judges by
-    the status line alone and meets an :class:`EndlessBody` or a :class:`CloseMidResponse`.)
+    ``accepted`` holds responses that were *written* as 2xx. The client has seen them too,
+    unless it timed out at the same time: then the events that the client counts as delivered
+    are a subset of ``first_successes()``. (Not so for a client that judges by the status line
+    alone and meets an :class:`EndlessBody` or a :class:`CloseMidResponse`.)
 
     Args:
-        script: see :meth:`FaultScript.of`. What it raises is raised by a wait or ``aclose()``.
-        seed: short for ``script=FaultScript.random(seed)``.
-        port: 0 lets the system choose one, which a later ``start()`` takes again.
-        host: the address to listen on, IPv4 or IPv6.
+        script: see :meth:`FaultScript.of`. Its exceptions are raised by the next wait or by
+            ``aclose()``.
+        seed: shorthand for ``script=FaultScript.random(seed)``.
+        port: port to listen on; 0 selects a free one, which a later ``start()`` reuses.
+        host: IPv4 or IPv6 address to listen on.
 
     Attributes:
-        requests: every request read whole, in the order of full arrival.
-        accepted: every request that got a complete 2xx, in that order, repeats included.
-        attempts: requests of which at least a byte came, those never read whole included.
-        connections: connections accepted so far.
+        requests: requests that were read completely, in order of arrival.
+        accepted: requests that got a complete 2xx response, in order of the responses,
+            repetitions included.
+
+    Raises:
+        ConfigError: both a script and a seed are given.
     """
 
     def __init__(
@@ -67,20 +62,15 @@ class FaultReceiver:
     ) -> None:
         if script is not None and seed is not None:
             raise ConfigError("seed", seed, "give a script or a seed, not both")
-        self._script = FaultScript.of(script) if seed is None else FaultScript.random(seed)
+        self._traffic = Traffic(
+            FaultScript.of(script) if seed is None else FaultScript.random(seed)
+        )
         self._port = port
         self._host = host
-        self.requests: list[ReceivedRequest] = []
-        self.accepted: list[Acceptance] = []
-        self.attempts: int = 0
-        self.connections: int = 0
+        self.requests: list[ReceivedRequest] = self._traffic.requests
+        self.accepted: list[Acceptance] = self._traffic.accepted
         self._listener: socket.socket | None = None
         self._accepting: set[asyncio.Task[object]] = set()
-        self._open: set[Connection] = set()
-        self._held: dict[Connection, Fault] = {}
-        self._holding = False
-        self._waits: dict[asyncio.Future[None], Callable[[], bool]] = {}
-        self._script_error: Exception | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -90,9 +80,13 @@ class FaultReceiver:
         await self.aclose()
 
     async def start(self) -> None:
-        """Listen; after ``aclose()`` at the same port again, with the records kept."""
+        """Listen. After ``aclose()`` it reuses the port and keeps its records.
+
+        Raises:
+            RelayboxHooksError: the receiver was started already.
+        """
         if self._listener is not None:
-            raise RelayboxHooksError("the receiver was started already")
+            raise RelayboxHooksError("this FaultReceiver was started already; call aclose() first")
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server(
             (self._host, self._port), family=family, backlog=_BACKLOG
@@ -102,10 +96,10 @@ class FaultReceiver:
         asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     async def aclose(self) -> None:
-        """Refuse new connections and cut the open ones, whatever they are in the middle of.
+        """Reject new connections and abort the open ones, responses under way included.
 
         Raises:
-            Exception: the one that the script raised, if it did.
+            Exception: an exception of the script that no wait has raised yet.
         """
         listener, self._listener = self._listener, None
         if listener is None:
@@ -113,149 +107,97 @@ class FaultReceiver:
         asyncio.get_running_loop().remove_reader(listener)
         listener.close()
         await asyncio.gather(*self._accepting)
-        for connection in list(self._open):
+        open_now = self._traffic.open
+        for connection in list(open_now):
             connection.transport.abort()
-        self._fail_waits(RelayboxHooksError("the receiver closed: nothing more will come"))
-        if self._open:
-            await self._wait(lambda: not self._open)
-        self._raise_script_error()
+        self._traffic.fail_waiters(
+            RelayboxHooksError("the FaultReceiver was closed; no further requests will arrive")
+        )
+        if open_now:
+            await self._traffic.wait(lambda: not open_now)
+        self._traffic.raise_script_error()
 
     @property
     def url(self) -> str:
-        """``http://HOST:PORT/``."""
+        """Return ``http://HOST:PORT/``."""
         return self.url_for("/")
 
     def url_for(self, path: str) -> str:
-        """The URL of ``path``, which begins with a slash."""
+        """Return the URL of ``path``, which starts with a slash."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}{path}"
 
     async def wait_for(self, count: int) -> list[ReceivedRequest]:
-        """Wait until ``count`` requests in all were read whole; return the first ``count``."""
+        """Wait until ``count`` requests in total were read; return the first ``count``."""
         await self.wait_until(lambda: len(self.requests) >= count)
         return self.requests[:count]
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until ``condition()`` holds, asked whenever the receiver's state changes.
+        """Wait until ``condition()`` is true; it is evaluated at each change of state.
 
         ::
 
             await receiver.wait_until(lambda: len(receiver.accepted) == 100)
-        """
-        self._raise_script_error()
-        if not condition():
-            await self._wait(condition)
 
-    async def _wait(self, condition: Callable[[], bool]) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waits[waiter] = condition
-        try:
-            await waiter
-        finally:
-            del self._waits[waiter]
+        Raises:
+            RelayboxHooksError: the receiver was closed.
+            Exception: an exception of the script or of ``condition``.
+        """
+        self._traffic.raise_script_error()
+        if not condition():
+            await self._traffic.wait(condition)
 
     def hold(self) -> None:
-        """Keep every request read from now on waiting for its fault, until ``release()``."""
-        self._holding = True
+        """Hold every request read from now on until :meth:`release`."""
+        self._traffic.hold()
 
     def release(self, count: int | None = None) -> None:
-        """Let held requests meet their faults, first come first served.
+        """Play the faults of held requests, in order of arrival.
 
         Args:
-            count: how many; ``None`` releases all and ends ``hold()``.
+            count: number of requests to release; ``None`` releases all and ends ``hold()``.
         """
-        if count is None:
-            self._holding = False
-        for connection in list(self._held)[:count]:
-            connection.play(self._held.pop(connection))
+        self._traffic.release(count)
 
     @property
     def held(self) -> list[ReceivedRequest]:
-        """The requests held now, in the order they came; not those whose client left."""
-        return [connection.request for connection in self._held]
+        """Return the requests held now, in order of arrival; without disconnected clients."""
+        return self._traffic.held
+
+    @property
+    def attempts(self) -> int:
+        """Return the number of requests of which at least one byte arrived."""
+        return self._traffic.attempts
+
+    @property
+    def connections(self) -> int:
+        """Return the number of connections accepted so far."""
+        return self._traffic.connections
 
     @property
     def connected(self) -> int:
-        """How many connections are open now."""
-        return len(self._open)
+        """Return the number of connections that are open now."""
+        return len(self._traffic.open)
 
     def successes(self) -> Counter[Acceptance]:
-        """How many complete 2xx each event got: more than one where it was sent again."""
+        """Count the complete 2xx responses by event; above 1 for an event that was resent."""
         return Counter(self.accepted)
 
     def first_successes(self) -> list[Acceptance]:
-        """``accepted`` without the repeats: the order in which events first got through."""
+        """Return ``accepted`` without repetitions: the order of first successes."""
         return list(dict.fromkeys(self.accepted))
 
-    def _changed(self) -> None:
-        for waiter, condition in self._waits.items():
-            try:
-                if not waiter.done() and condition():
-                    waiter.set_result(None)
-            except Exception as error:
-                waiter.set_exception(error)
-
-    def _fail_waits(self, error: Exception) -> bool:
-        """End every wait that did not end yet; returns whether there was one."""
-        waiting = [waiter for waiter in self._waits if not waiter.done()]
-        for waiter in waiting:
-            waiter.set_exception(error)
-        return bool(waiting)
-
     def _accept(self, listener: socket.socket) -> None:
-        """As asyncio's own server does; but that one leaks what it accepts while it closes."""
+        # Not asyncio.start_server(), which leaks connections that it accepts while closing.
         loop = asyncio.get_running_loop()
         while True:
             try:
                 sock, _ = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # the loop asks again if need be
+            except (BlockingIOError, ConnectionAbortedError):  # the loop calls again if needed
                 return
             sock.setblocking(False)
-            task = loop.create_task(loop.connect_accepted_socket(lambda: Connection(self), sock))
+            task = loop.create_task(
+                loop.connect_accepted_socket(lambda: Connection(self._traffic), sock)
+            )
             self._accepting.add(task)
             task.add_done_callback(self._accepting.discard)
-
-    def _opened(self, connection: Connection) -> None:
-        self.connections += 1
-        connection.number = self.connections
-        self._open.add(connection)
-
-    def _began(self, connection: Connection) -> Fault | None:
-        self.attempts += 1
-        self._changed()
-        return self._script.begin(connection.number, connection.turn)
-
-    def _received(self, connection: Connection, request: ReceivedRequest) -> None:
-        self.requests.append(request)
-        self._changed()
-        fault = self._script.choose(request)
-        object.__setattr__(request, "fault", fault)
-        if self._holding:
-            connection.hold(fault)
-        else:
-            fault.play(connection)
-
-    def _keep(self, connection: Connection, fault: Fault) -> None:
-        self._held[connection] = fault
-        self._changed()
-
-    def _answered(self, request: ReceivedRequest, status: int) -> None:
-        object.__setattr__(request, "answered_status", status)
-        if 200 <= status < 300:
-            self.accepted.append(Acceptance(request.path, request.webhook_id, request.event_id))
-        self._changed()
-
-    def _lost(self, connection: Connection) -> None:
-        self._open.discard(connection)
-        self._held.pop(connection, None)
-        self._changed()
-
-    def _raise_script_error(self) -> None:
-        error, self._script_error = self._script_error, None
-        if error is not None:
-            raise error
-
-    def _script_failed(self, error: Exception) -> None:
-        """Whoever waits is told, else whoever waits or closes next: once, by raising."""
-        if not self._fail_waits(error):
-            self._script_error = error

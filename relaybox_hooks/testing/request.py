@@ -1,4 +1,4 @@
-"""A request as the receiver reads it: what it keeps of it, and how its bytes are told apart."""
+"""Requests of a fault receiver: record type and parser."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ WEBHOOK_ID: Final = re.compile(rb"(?i)\r\nx-relaybox-webhook-id:([^\r]*)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReceivedRequest:
-    """A request that was read whole. The receiver alone fills in the last two members.
+    """Request that was read completely. The receiver sets the last two members later.
 
     Attributes:
-        path: the request target without its query.
-        query: what follows the ``?``, undecoded; ``""`` where there is none.
-        order: its place in the order of full arrival, from 1.
-        connection: the number of its connection, from 1.
-        turn: which request of its connection it is, from 1; above 1 means keep-alive.
-        webhook_id: the header ``X-Relaybox-Webhook-Id``.
-        event_id: the member ``id`` of the JSON body, where that is a string.
-        head: the raw request line and header lines.
-        fault: what it met, or will meet once released; ``None`` while the script is asked.
-        answered_status: the status of the response, once the operating system took its last
-            byte; ``None`` while, or because, the client cannot have seen a whole response.
+        path: request target without its query.
+        query: text after the ``?``, undecoded; ``""`` without a query.
+        order: position in the order of arrival, from 1.
+        connection: number of the connection, from 1.
+        position: position on the connection, from 1; above 1 the connection was kept alive.
+        webhook_id: value of ``X-Relaybox-Webhook-Id``.
+        event_id: member ``id`` of the JSON body, if it is a string.
+        head: raw request line and header lines.
+        body: decoded body, bytes.
+        fault: fault that was played, or will be once released; ``None`` until it is chosen.
+        answered_status: status of the response, set when the operating system has accepted its
+            last byte; ``None`` as long as the client cannot have seen a complete response.
     """
 
     method: str
@@ -40,7 +41,7 @@ class ReceivedRequest:
     query: str
     order: int
     connection: int
-    turn: int
+    position: int
     webhook_id: str | None
     event_id: str | None
     head: bytes = field(repr=False)
@@ -50,23 +51,30 @@ class ReceivedRequest:
 
     @property
     def headers(self) -> CIMultiDict[str]:
-        """The header fields, by name in any case. Parsed at each call: keep it in loops."""
+        """Return the header fields, names in any case. Parsed at each access."""
         lines = self.head.decode("latin-1").split("\r\n")[1:-1]
         pairs = (line.partition(":") for line in lines)
         return CIMultiDict((name, value.strip()) for name, _, value in pairs)
 
     def json(self) -> Any:
-        """The body's JSON value; raises ``ValueError`` where it has none."""
+        """Return the JSON value of the body.
+
+        Raises:
+            ValueError: the body is not JSON.
+        """
         return orjson.loads(self.body)
 
 
 def split_request(buffer: bytearray) -> tuple[bytes, bytes, int] | None:
-    """The buffer's first request: its head, its body, the bytes it takes; ``None`` before.
+    """Parse the first request in the buffer.
 
-    Pure, and asked anew as bytes arrive: nearly every request comes in one piece.
+    Stateless: parses from the start at each call, because most requests arrive in one piece.
+
+    Returns:
+        head, body and length in the buffer; ``None`` if the request is incomplete.
 
     Raises:
-        ValueError: a chunk's size is no number.
+        ValueError: the size of a chunk is not a number.
     """
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
@@ -80,19 +88,19 @@ def split_request(buffer: bytearray) -> tuple[bytes, bytes, int] | None:
 
 
 def header_field(head: bytes, pattern: re.Pattern[bytes]) -> bytes:
-    """The value of the first header line that fits the pattern; ``b""`` where none does."""
+    """Return the value of the first header line that matches ``pattern``, else ``b""``."""
     found = pattern.search(head)
     return found[1].strip() if found else b""
 
 
 def _dechunk(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
-    """The body of the chunks from ``start`` on and where they end, ``None`` while not whole."""
+    """Return the body of the chunks from ``start`` and their end; ``None`` if incomplete."""
     chunks: list[bytearray] = []
     while (end := buffer.find(b"\r\n", start)) >= 0:
         size = int(buffer[start:end].partition(b";")[0], 16)
         if size < 1:
-            stop = buffer.find(b"\r\n\r\n", end)  # trailers may stand between
-            return None if stop < 0 else (b"".join(chunks), stop + 4)
+            last = buffer.find(b"\r\n\r\n", end)  # after the trailers, if any
+            return None if last < 0 else (b"".join(chunks), last + 4)
         start = end + 2 + size + 2
         if len(buffer) < start:
             return None
@@ -101,7 +109,7 @@ def _dechunk(buffer: bytearray, start: int) -> tuple[bytes, int] | None:
 
 
 def event_id_of(body: bytes) -> str | None:
-    """The member ``id`` of a body that is a JSON object, where that is a string."""
+    """Return the member ``id`` of a JSON object, if it is a string, else ``None``."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

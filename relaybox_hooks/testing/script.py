@@ -1,4 +1,4 @@
-"""Scripts: what chooses the fault that each request meets."""
+"""Scripts: choose the fault of each request."""
 
 from __future__ import annotations
 
@@ -26,57 +26,61 @@ _AnyFault = TypeVar("_AnyFault", bound=Fault)  # a Mapping's keys are invariant
 
 
 class FaultScript(ABC):
-    """Chooses the fault that each request meets. One instance serves one receiver."""
+    """Base class of scripts, which choose the fault of each request. One per receiver."""
 
-    def begin(self, connection: int, turn: int) -> Fault | None:
-        """Asked at a request's first bytes: a fault that strikes unread, usually none.
+    def begin(self, connection: int, position: int) -> Fault | None:
+        """Return a fault to play at the first bytes of a request, usually ``None``.
 
         Args:
-            connection: the number of the connection, from 1.
-            turn: which request of the connection begins, from 1.
+            connection: number of the connection, from 1.
+            position: position of the request on the connection, from 1.
         """
         return None
 
     @abstractmethod
     def choose(self, request: ReceivedRequest) -> Fault:
-        """Asked once a request that ``begin`` spared was read whole."""
+        """Return the fault of a completely read request for which ``begin`` returned ``None``."""
 
     @staticmethod
     def of(script: Script | None) -> FaultScript:
-        """The script that a receiver's ``script`` argument stands for.
+        """Convert the ``script`` argument of a receiver.
 
         Args:
-            script: a fault for every request; faults in the order requests arrive, and 200
-                after the last; a function of the request; a script per path, and 200 for
-                other paths; ``None`` for 200 always.
+            script: a fault for every request; an iterable of faults in order of the requests,
+                then 200; a function of the request; a mapping from paths to scripts, with 200
+                for other paths; ``None`` for 200 always.
         """
         if isinstance(script, FaultScript):
             return script
         if isinstance(script, Fault):
-            return _InTurn(repeat(script))
+            return _SequenceScript(repeat(script))
         if isinstance(script, Mapping):
-            return _ByPath({path: FaultScript.of(part) for path, part in script.items()})
+            return _PathScript({path: FaultScript.of(part) for path, part in script.items()})
         if callable(script):
-            return _Calling(script)
-        return _InTurn(script or ())
+            return _FunctionScript(script)
+        return _SequenceScript(script or ())
 
     @staticmethod
     def random(seed: int | str, weights: Mapping[_AnyFault, float] | None = None) -> FaultScript:
-        """A reproducible mix of faults, whatever the order in which requests interleave.
+        """Return a random mix of faults that is reproducible under any interleaving.
 
-        The n-th request read for the same path, webhook id and event id meets the same fault
-        under the same seed and weights. :class:`ResetBeforeRead` strikes before any of that
-        is known: it depends on the connection's number and the request's turn on it.
+        With the same seed and weights, the n-th request for the same path, webhook id and event
+        id gets the same fault. :class:`ResetBeforeRead` is played before these are known: it
+        depends on the connection number and the request's position on the connection.
 
         Args:
-            weights: how often each fault is met, relative to the others, in a fixed order.
-                The default holds only what a client retries, and nothing that takes time:
-                add :class:`Hang` and its like where the client has short time-outs.
+            seed: seed of the random choice.
+            weights: relative frequency of each fault; the order matters. The default contains
+                only failures that clients retry, and none that takes time: add :class:`Hang`
+                and the like if the client has short timeouts.
+
+        Raises:
+            ConfigError: a weight is negative, or none is positive.
         """
-        return _Seeded(seed, _WEIGHTS.items() if weights is None else weights.items())
+        return _RandomScript(seed, _WEIGHTS.items() if weights is None else weights.items())
 
 
-#: What stands for a script: see :meth:`FaultScript.of`.
+#: Types that are accepted as a script: see :meth:`FaultScript.of`.
 Script: TypeAlias = (
     Fault
     | FaultScript
@@ -86,7 +90,9 @@ Script: TypeAlias = (
 )
 
 
-class _Calling(FaultScript):
+class _FunctionScript(FaultScript):
+    """Script that calls a function of the request."""
+
     def __init__(self, function: Callable[[ReceivedRequest], Fault]) -> None:
         self._function = function
 
@@ -94,25 +100,29 @@ class _Calling(FaultScript):
         return self._function(request)
 
 
-class _InTurn(FaultScript):
+class _SequenceScript(FaultScript):
+    """Script that plays faults in order, then responds with 200."""
+
     def __init__(self, faults: Iterable[Fault]) -> None:
         self._faults = chain(faults, repeat(Answer()))
         self._next: Fault | None = None
 
-    def begin(self, connection: int, turn: int) -> Fault | None:
+    def begin(self, connection: int, position: int) -> Fault | None:
         if self._next is None:
             self._next = next(self._faults)
         if not isinstance(self._next, ResetBeforeRead):
             return None
-        struck, self._next = self._next, None
-        return struck
+        chosen, self._next = self._next, None
+        return chosen
 
     def choose(self, request: ReceivedRequest) -> Fault:
         fault, self._next = self._next, None
         return next(self._faults) if fault is None else fault
 
 
-class _ByPath(FaultScript):
+class _PathScript(FaultScript):
+    """Script that selects a script by path; responds with 200 to other paths."""
+
     def __init__(self, scripts: Mapping[str, FaultScript]) -> None:
         self._scripts = scripts
         self._otherwise = Answer()
@@ -121,10 +131,12 @@ class _ByPath(FaultScript):
         script = self._scripts.get(request.path)
         if script is None:
             return self._otherwise
-        return script.begin(request.connection, request.turn) or script.choose(request)
+        return script.begin(request.connection, request.position) or script.choose(request)
 
 
-class _Seeded(FaultScript):
+class _RandomScript(FaultScript):
+    """Script that chooses by hashes of a seed and the request's identity."""
+
     def __init__(self, seed: int | str, weights: Iterable[tuple[Fault, float]]) -> None:
         early = sum(weight for fault, weight in weights if isinstance(fault, ResetBeforeRead))
         other = [pair for pair in weights if not isinstance(pair[0], ResetBeforeRead)]
@@ -137,9 +149,9 @@ class _Seeded(FaultScript):
         self._bounds = list(accumulate(weight for _, weight in other))
         self._seen: Counter[tuple[str, str | None, str | None]] = Counter()
 
-    def begin(self, connection: int, turn: int) -> Fault | None:
-        struck = self._share_of("begin", connection, turn) < self._early_share
-        return ResetBeforeRead() if struck else None
+    def begin(self, connection: int, position: int) -> Fault | None:
+        chosen = self._share_of("begin", connection, position) < self._early_share
+        return ResetBeforeRead() if chosen else None
 
     def choose(self, request: ReceivedRequest) -> Fault:
         identity = (request.path, request.webhook_id, request.event_id)
@@ -148,13 +160,13 @@ class _Seeded(FaultScript):
         return self._faults[bisect(self._bounds, share * self._bounds[-1])]
 
     def _share_of(self, *identity: str | int | None) -> float:
-        """A number in [0, 1) that depends on nothing but the seed and the identity."""
+        """Return a number in [0, 1) that depends only on the seed and the identity."""
         digest = blake2b(repr((self._seed, identity)).encode(), digest_size=8).digest()
-        return (int.from_bytes(digest) >> 11) / 2**53  # as many bits as a double holds
+        return (int.from_bytes(digest) >> 11) / 2**53  # a double has 53 bits of precision
 
 
-# What is cut short is a 502, never a 200: a client that judges by the status line and one that
-# judges by the body then agree that it was no success, so that accounts can be compared.
+# Truncated responses are 502, never 200, so that clients that judge by the status line and clients
+# that judge by the body agree that the request failed.
 _WEIGHTS: Final[Mapping[Fault, float]] = {
     Answer(): 12,
     Answer(500): 1,

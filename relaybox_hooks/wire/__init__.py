@@ -1,1 +1,1 @@
-"""The bytes of the RelayBox webhook protocol. No I/O: senders and receivers share it."""
+"""Encoding, signing and parsing of RelayBox webhook requests; no I/O, shared by both sides."""

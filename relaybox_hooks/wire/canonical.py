@@ -1,16 +1,16 @@
-"""RFC 8785 (JCS) text of what a sender passes: orjson where it is exact, rfc8785 where not.
+"""Canonical JSON text (RFC 8785, JCS) of a sender's values.
 
-orjson's sorted text *is* the canonical text (RFC 8785 §3.2) but for three things:
+orjson's sorted output *is* canonical (RFC 8785 §3.2) with three exceptions:
 
-* floats: it prints ``1.0``, ``-0.0``, ``1e16`` and ``2e-6`` where ECMAScript's
-  ``Number::toString`` (§3.2.2.3) has ``1``, ``0``, ``10000000000000000`` and ``0.000002``;
-* the order of keys: by code points, where §3.2.3 wants UTF-16 code units. The two differ
-  only where a key holds a character beyond the BMP;
-* what is not JSON's own, a dataclass for example: its members stay unsorted.
+* floats: orjson prints ``1.0``, ``-0.0``, ``1e16`` and ``2e-6`` where ECMAScript's
+  ``Number::toString`` (§3.2.2.3) prints ``1``, ``0``, ``10000000000000000``, ``0.000002``;
+* key order: orjson sorts by code point, §3.2.3 by UTF-16 code unit. The two differ only if a
+  key contains a character beyond the Basic Multilingual Plane (BMP);
+* types that JSON does not have, for example dataclasses: orjson does not sort their fields.
 
-A walk over the types of a value shows that none of these is in it, at a fraction of what an
-exact serialiser costs. Where one is, the value is read back from orjson's text, which holds
-every double exactly, and only the part that differs is left to rfc8785.
+A walk over the types in a value rules all three out at a fraction of the cost of an exact
+serialiser. A value that contains one of them is read back from orjson's text, which preserves
+every double, and only the affected part goes through the slower rfc8785 package.
 """
 
 from __future__ import annotations
@@ -24,63 +24,63 @@ import orjson
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.wire.payload_errors import MAX_INTEGER, OPTIONS, payload_error
 
-#: Leaves that orjson writes exactly; subclasses of them are not among the exact types.
+#: Types that orjson prints canonically. Their subclasses may print differently.
 _LEAVES: Final = frozenset({str, int, bool, NoneType})
-#: orjson turns to exponents below it, ECMAScript below 1e-6.
+#: orjson switches to exponent notation below this magnitude, ECMAScript below 1e-6.
 _SMALL: Final = 1e-5
-#: The last character of the BMP.
+#: Last character of the Basic Multilingual Plane.
 _BMP: Final = "\uffff"
 
 
 def canonicalize(value: object, path: str) -> bytes:
-    """The RFC 8785 text of ``value``.
+    """Return the RFC 8785 text of ``value``, UTF-8.
 
     Args:
         value: dict with str keys, list, tuple, str, int, float, bool, None, dataclass, Enum,
-            UUID, datetime, date, time, and any nesting of them. NaN and the infinities become
-            ``null``, as ``JSON.stringify`` has it.
-        path: what ``value`` is called in an error: ``data`` gives ``data.items[3].price``.
+            UUID, datetime, date, time, nested in any way. NaN and infinities become ``null``,
+            as in ``JSON.stringify``.
+        path: prefix of the path in an error: ``data`` gives ``data.items[3].price``.
 
     Raises:
-        PayloadError: something in ``value`` cannot be sent faithfully.
+        PayloadError: ``value`` contains something that JSON cannot represent exactly.
     """
     try:
         text = orjson.dumps(value, option=OPTIONS)
         plain = _is_plain(value)
-        if plain and text.isascii():  # nearly always: is_exact() without its call
+        if plain and text.isascii():  # the common case: is_exact(), inlined
             return text
         exact = plain and not _has_astral_key(value)
-        return text if exact else _exact(orjson.loads(text))
+        return text if exact else _canonicalize_tree(orjson.loads(text))
     except (TypeError, ValueError) as error:
         raise payload_error(value, path, error) from None
     except RecursionError:
         raise PayloadError(
-            path, "nested too deeply for what is left of the caller's stack: flatten it"
+            path, "nested too deeply for the caller's remaining stack: flatten it"
         ) from None
 
 
 def is_exact(value: object, text: bytes) -> bool:
-    """Whether ``text``, which orjson wrote for ``value`` with ``OPTIONS``, is canonical.
+    """Return True if ``text``, orjson's output for ``value`` with ``OPTIONS``, is canonical.
 
     Raises:
-        RecursionError: the caller's stack has no room for as many frames as ``value`` has levels.
+        RecursionError: ``value`` has more levels than the caller's stack has room for.
     """
     return _is_plain(value) and (text.isascii() or not _has_astral_key(value))
 
 
-def number(value: float) -> bytes:
-    """A finite double as ECMAScript prints it.
+def format_number(value: float) -> bytes:
+    """Return a finite double as ECMAScript prints it (RFC 8785 §3.2.2.3).
 
     Raises:
-        ValueError: it is NaN or an infinity.
+        ValueError: ``value`` is NaN or infinite.
     """
-    import rfc8785  # noqa: PLC0415 - few processes ever need it, and importing it takes time
+    import rfc8785  # noqa: PLC0415 - slow to import, and most processes never need it
 
     return rfc8785.dumps(value)
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether orjson writes everything in ``value`` as RFC 8785 does, the order of keys aside."""
+    """Return True if orjson prints all of ``value`` canonically, key order aside."""
     kind = type(value)
     if kind is dict:
         value = value.values()
@@ -90,7 +90,7 @@ def _is_plain(value: Any) -> bool:
         if type(child) in _LEAVES:
             continue
         if type(child) is float:
-            # Denied by NaN and the infinities too, which a sender's text has as null.
+            # Also False for NaN and infinities, which orjson prints as null.
             if child.is_integer() or not _SMALL <= abs(child) <= MAX_INTEGER:
                 return False
         elif not _is_plain(child):
@@ -99,7 +99,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _has_astral_key(value: object) -> bool:
-    """Whether a key somewhere in a plain ``value`` holds a character beyond the BMP."""
+    """Return True if any key in a plain ``value`` contains a character beyond the BMP."""
     children: Iterable[object]
     if type(value) is dict:
         keys = "".join(value)
@@ -110,34 +110,34 @@ def _has_astral_key(value: object) -> bool:
         children = value
     else:
         return False
-    for child in children:  # noqa: SIM110 - any() would take a second frame for each level
+    for child in children:  # noqa: SIM110 - any() would add a second stack frame per level
         if type(child) not in _LEAVES and _has_astral_key(child):
             return True
     return False
 
 
-def _exact(tree: Any) -> bytes:
-    """The canonical text of what was read from orjson's. ``tree`` is changed on the way."""
+def _canonicalize_tree(tree: Any) -> bytes:
+    """Return the canonical text of a tree that ``orjson.loads`` returned; modifies ``tree``."""
     if _has_astral_key(tree):
-        import rfc8785  # noqa: PLC0415 - see number()
+        import rfc8785  # noqa: PLC0415 - see format_number()
 
         return rfc8785.dumps(tree)
-    return orjson.dumps(_settle(tree), option=OPTIONS)
+    return orjson.dumps(_replace_floats(tree), option=OPTIONS)
 
 
-def _settle(tree: Any) -> Any:
-    """Replace, in place, the floats that orjson prints otherwise than ECMAScript.
+def _replace_floats(tree: Any) -> Any:
+    """Replace, in place, floats that orjson prints differently from ECMAScript.
 
-    Integral ones, which coordinates often are, become the integers they print as.
+    Integral floats, common in coordinates, become ints; others become pre-formatted fragments.
     """
     kind = type(tree)
     if kind is float:
         size = abs(tree)
         if tree.is_integer():
-            return int(tree) if size <= MAX_INTEGER else orjson.Fragment(number(tree))
-        return tree if size >= _SMALL else orjson.Fragment(number(tree))
+            return int(tree) if size <= MAX_INTEGER else orjson.Fragment(format_number(tree))
+        return tree if size >= _SMALL else orjson.Fragment(format_number(tree))
     if kind is dict or kind is list:
         for step, child in tree.items() if kind is dict else enumerate(tree):
             if type(child) not in _LEAVES:
-                tree[step] = _settle(child)
+                tree[step] = _replace_floats(child)
     return tree

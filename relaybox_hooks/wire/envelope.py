@@ -1,8 +1,8 @@
-"""An event encoded once, a timestamp for each attempt, and the protocol's time format.
+"""Encoded events, per-attempt request bodies, and the protocol's timestamp format.
 
-In canonical text ``data``, ``event``, ``id`` and ``session`` sort before ``timestamp``
-(RFC 8785 §3.2.3). So a body is a prefix that never changes, the attempt's timestamp, and
-two closing characters.
+In canonical text the members ``data``, ``event``, ``id`` and ``session`` sort before
+``timestamp`` (RFC 8785 §3.2.3). A body is therefore a prefix that is the same for every
+attempt, the attempt's timestamp, and two closing characters.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from relaybox_hooks.wire.canonical import canonicalize
 from relaybox_hooks.wire.json_parsing import parse
 
 _END: Final = '"}'
-#: Characters of every timestamp: ``2024-10-22T13:15:08.913Z``.
+#: Length of every timestamp in characters: ``2024-10-22T13:15:08.913Z``.
 _TIMESTAMP_LENGTH: Final = 24
-#: Where a body has its timestamp.
-_TIMESTAMP_PLACE: Final = slice(-_TIMESTAMP_LENGTH - len(_END), -len(_END))
+#: Position of the timestamp in a body.
+_TIMESTAMP_SLICE: Final = slice(-_TIMESTAMP_LENGTH - len(_END), -len(_END))
 #: Bytes of a body after its prefix.
-_REST: Final = _TIMESTAMP_LENGTH + len(_END)
-#: The ends of all timestamps; looking one up takes half the time of formatting it.
+_SUFFIX_LENGTH: Final = _TIMESTAMP_LENGTH + len(_END)
+#: Fractions of all timestamps; a lookup takes half the time of formatting.
 _FRACTIONS: Final = tuple(f".{millisecond:03d}Z" for millisecond in range(1000))
-#: What ``Date.prototype.toISOString`` writes, and the same with other fractions or ``+00:00``.
+#: Output of ``Date.prototype.toISOString``, plus other fractions and ``+00:00``.
 _TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|\+00:00)", re.ASCII)
 
 
 class Envelope:
-    """An event encoded once, for any number of webhooks and attempts.
+    """Encoded event, shared by all webhooks and attempts.
 
     Attributes:
-        id: the event's id.
-        name: the event's name.
-        prefix: the canonical body up to the timestamp's first character.
-        time: when it was emitted, seconds since the Unix epoch.
+        id: event id, a UUID string.
+        name: event name.
+        prefix: canonical body up to the first character of the timestamp, UTF-8.
+        time: time of the emit, seconds since the Unix epoch.
     """
 
     __slots__ = ("id", "name", "prefix", "time")
@@ -55,42 +55,46 @@ class Envelope:
     def encode(
         event_id: str, name: str, data: object, session: Session, limit: int, *, time: float
     ) -> Envelope:
-        """Encode an event; later changes to ``data`` change nothing.
+        """Encode an event. Later changes to ``data`` do not affect the envelope.
 
         Args:
-            limit: the most bytes that a body may have.
-            time: when the event was emitted, seconds since the Unix epoch.
+            limit: maximum length of the body, bytes.
+            time: time of the emit, seconds since the Unix epoch.
 
         Raises:
-            PayloadError: ``data`` or ``session`` cannot be sent faithfully, or the body is
+            PayloadError: JSON cannot represent ``data`` or ``session`` exactly, or the body is
                 longer than ``limit``.
         """
         prefix = b"".join(
             (
                 b'{"data":',
                 canonicalize(data, "data"),
-                _naming(name),
+                _name_member(name),
                 orjson.dumps(event_id),
                 b',"session":',
-                session._encoded or encode_session(session),
+                session.encoded or encode_session(session),
                 b',"timestamp":"',
             )
         )
-        size = len(prefix) + _REST
+        size = len(prefix) + _SUFFIX_LENGTH
         if size > limit:
             raise PayloadError(
                 "data",
-                f"the body comes to {size} bytes and max_body allows {limit}: "
+                f"the body has {size} bytes and max_body allows {limit}: "
                 "send a reference to the data instead, or raise max_body",
             )
         return Envelope(event_id, name, prefix, time)
 
     def at(self, timestamp: str) -> bytes:
-        """The body of an attempt made at ``timestamp``, as :func:`format_timestamp` gives it."""
+        """Return the body of an attempt.
+
+        Args:
+            timestamp: time of the attempt, formatted by :func:`format_timestamp`.
+        """
         return self.prefix + (timestamp + _END).encode()
 
     def to_event(self) -> Event[Any]:
-        """The event as a receiver would read it, with the time it was emitted."""
+        """Decode the event as a receiver would, with the time of the emit."""
         body, _ = parse(self.at(""))
         return Event(self.id, self.name, body["data"], Session.of(body["session"]), self.time)
 
@@ -99,60 +103,60 @@ class Envelope:
 
 
 @lru_cache(maxsize=256)
-def _naming(name: str) -> bytes:
-    """The member with the event's name and all that is the same beside it; names are few."""
+def _name_member(name: str) -> bytes:
+    """Return the ``event`` member and the key of ``id``; cached, for event names are few."""
     return b',"event":%b,"id":' % orjson.dumps(name)
 
 
 def encode_session(session: Session) -> bytes:
-    """The canonical text of a session's eight wire fields, encoded once for each session.
+    """Return the canonical text of a session's eight wire fields, cached on the session.
 
     Raises:
-        PayloadError: a field cannot be sent faithfully, for example ``session.user.seen``.
+        PayloadError: JSON cannot represent a field exactly, for example ``session.user.seen``.
     """
-    encoded = session._encoded
+    encoded = session.encoded
     if encoded is None:
         encoded = canonicalize(session.to_wire(), "session")
-        object.__setattr__(session, "_encoded", encoded)
+        session.cache_encoded(encoded)
     return encoded
 
 
 def timestamp_of(body: bytes) -> bytes:
-    """The timestamp in a body that :meth:`Envelope.at` made."""
-    return body[_TIMESTAMP_PLACE]
+    """Return the timestamp in a body that :meth:`Envelope.at` returned, ASCII."""
+    return body[_TIMESTAMP_SLICE]
 
 
 def format_timestamp(seconds: float) -> str:
-    """Seconds since the Unix epoch as ``2024-10-22T13:15:08.913Z``, always 24 characters.
+    """Format seconds since the Unix epoch as ``2024-10-22T13:15:08.913Z``, 24 characters.
 
-    What is finer than a millisecond is cut off, so that the text is not ahead of the clock (by
-    more than the resolution of a float, 0.2 µs).
+    Fractions of a millisecond are truncated, not rounded, so that the timestamp is never ahead
+    of the clock (by more than the resolution of a float, 0.2 µs).
 
     Raises:
-        ValueError: it is outside of the years 1 to 9999.
+        ValueError: the year is not one of 1 to 9999.
     """
     return _millisecond(int(seconds * 1000))
 
 
 @lru_cache(maxsize=4)
 def _millisecond(milliseconds: int) -> str:
-    """A timestamp, which the events of a busy server share with the ones before."""
+    """Format a timestamp; cached, for consecutive events of a busy server share it."""
     return _second(milliseconds // 1000) + _FRACTIONS[milliseconds % 1000]
 
 
 @lru_cache(maxsize=4)
 def _second(second: int) -> str:
-    """A whole second's text: a thousand timestamps and more may share it."""
+    """Format a whole second; cached, for up to a thousand timestamps share it."""
     return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 def parse_timestamp(text: str) -> float:
-    """Seconds since the Unix epoch of ``2024-10-22T13:15:08.913Z``.
+    """Parse ``2024-10-22T13:15:08.913Z`` into seconds since the Unix epoch.
 
-    Any fraction of one to nine digits, none at all, and ``+00:00`` for ``Z`` are read too.
+    Also accepts no fraction, a fraction of one to nine digits, and ``+00:00`` for ``Z``.
 
     Raises:
-        ValueError: it is not in that format, not UTC, or no date.
+        ValueError: ``text`` has another format, is not UTC, or is not a valid date.
     """
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError("not a UTC time such as 2024-10-22T13:15:08.913Z")

@@ -1,8 +1,8 @@
-"""Reading JSON as ``JSON.parse`` does, and its canonical text as JavaScript computes it.
+"""JSON parsing with the semantics of ``JSON.parse``, and canonical text as JavaScript has it.
 
-A verifier must accept whatever text has the signed value, so it reads more than a sender may
-send: integers beyond 2^53, lone surrogates in escapes, and nesting deeper than orjson writes.
-The ``json-canonicalize`` package on Node is the model, and the judge in the tests.
+A verifier must accept any text whose value has the signature, so it accepts more than a sender
+may send: integers beyond 2^53, lone surrogates in escapes, and nesting deeper than orjson
+writes. The reference is the ``json-canonicalize`` package on Node, which the tests compare with.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from typing import Any, Final, NoReturn, TypeAlias
 import orjson
 
 from relaybox_hooks.errors import MalformedBodyError
-from relaybox_hooks.wire.canonical import is_exact, number
+from relaybox_hooks.wire.canonical import format_number, is_exact
 from relaybox_hooks.wire.payload_errors import MAX_INTEGER, OPTIONS
 
-#: JSON text as it arrives.
+#: JSON text as received.
 JSONText: TypeAlias = str | bytes | bytearray | memoryview
 
-#: Containers within containers that orjson reads.
+#: Maximum nesting that orjson parses.
 MAX_DEPTH: Final = 1024
 
 
 def parse(text: JSONText) -> tuple[Any, bytes]:
-    """Read JSON text.
+    """Parse JSON text.
 
-    Integers beyond ±(2^53 - 1) become floats, for a signature vouches for no more of them; of
-    duplicate keys the last one holds.
+    Integers beyond ±(2^53 - 1) become floats, since the signature covers only their value as
+    doubles. Of duplicate keys the last one wins.
 
     Returns:
-        the value, and its canonical text.
+        the value and its canonical text.
 
     Raises:
-        MalformedBodyError: it is not JSON in UTF-8, holds a number beyond a double's range, or
-            is nested deeper than 1024 levels.
+        MalformedBodyError: ``text`` is not JSON in UTF-8, contains a number beyond a double's
+            range, or is nested deeper than 1024 levels.
     """
     value = _loads(text)
-    canonical = _quick(value)
+    canonical = _canonicalize_fast(value)
     if canonical is None:
-        value = _as_doubles(value)
-        canonical = _thorough(value)
+        value = _large_ints_to_floats(value)
+        canonical = _canonicalize_iteratively(value)
     return value, canonical
 
 
 def canonicalize_parsed(value: object) -> bytes:
-    """The canonical text of a value that a JSON parser returned.
+    """Return the canonical text of a value that a JSON parser returned.
 
     Raises:
-        MalformedBodyError: no JSON parser returns such a value, or it holds a number beyond a
-            double's range, or it is nested deeper than 1024 levels.
+        MalformedBodyError: ``value`` contains a type that JSON parsers do not return or a
+            number beyond a double's range, or is nested deeper than 1024 levels.
     """
-    return _quick(value) or _thorough(value)
+    return _canonicalize_fast(value) or _canonicalize_iteratively(value)
 
 
-def _quick(value: object) -> bytes | None:
-    """orjson's text, where that is the canonical one."""
+def _canonicalize_fast(value: object) -> bytes | None:
+    """Return orjson's text if it is canonical, else ``None``."""
     try:
         text = orjson.dumps(value, option=OPTIONS)
         return text if is_exact(value, text) else None
@@ -69,24 +69,24 @@ def _loads(text: JSONText) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         reason = str(error)
-    # All that JSON.parse reads and orjson refuses are lone surrogates, always as escapes.
+    # The only input that JSON.parse accepts and orjson rejects is an escaped lone surrogate.
     try:
         decoded = text if isinstance(text, str) else str(text, "utf-8")
         decoded.encode()
         if "\\u" in decoded:
-            return json.loads(decoded, parse_int=float, parse_constant=_refuse)
+            return json.loads(decoded, parse_int=float, parse_constant=_reject_constant)
     except (TypeError, ValueError, RecursionError):
         pass
     raise MalformedBodyError(reason)
 
 
-def _refuse(constant: str) -> NoReturn:
-    """``NaN`` and ``Infinity`` are Python's own additions to JSON."""
+def _reject_constant(constant: str) -> NoReturn:
+    """Raise ValueError for ``NaN`` and ``Infinity``, which only Python's parser accepts."""
     raise ValueError(constant)
 
 
-def _as_doubles(value: Any) -> Any:
-    """Turn, in place, integers that are not safe into the doubles that JavaScript reads."""
+def _large_ints_to_floats(value: Any) -> Any:
+    """Replace, in place, integers beyond ±(2^53 - 1) with the doubles that JavaScript reads."""
     containers: list[Any] = [[value]]
     for container in containers:
         for step, child in container.items() if type(container) is dict else enumerate(container):
@@ -97,8 +97,8 @@ def _as_doubles(value: Any) -> Any:
     return containers[0][0]
 
 
-def _thorough(value: object) -> bytes:
-    """The canonical text, written with a stack of its own so that no body can exhaust Python's."""
+def _canonicalize_iteratively(value: object) -> bytes:
+    """Return the canonical text; uses an explicit stack, so deep nesting cannot overflow."""
     text: list[bytes] = []
     pending: list[tuple[Iterator[tuple[bytes, object]], bytes]] = [(iter([(b"", value)]), b"")]
     while pending:
@@ -137,7 +137,7 @@ def _elements(value: Iterable[object]) -> Iterator[tuple[bytes, object]]:
 
 
 def _utf16(key: object) -> bytes:
-    """What members are sorted by: UTF-16 code units (RFC 8785 §3.2.3)."""
+    """Return the sort key of a member: its UTF-16 code units (RFC 8785 §3.2.3)."""
     if type(key) is not str:
         raise MalformedBodyError(f"a key is of type {type(key).__name__}")
     return key.encode("utf-16-be", "surrogatepass")
@@ -152,12 +152,12 @@ def _leaf(value: object) -> bytes:
     if kind is not int and kind is not float:
         raise MalformedBodyError(f"it holds a value of type {kind.__name__}")
     try:
-        return number(float(value))  # type: ignore[arg-type]
+        return format_number(float(value))  # type: ignore[arg-type]
     except (OverflowError, ValueError):
-        # JSON.parse reads it as Infinity, and RFC 8785 §3.2.2.3 knows no Infinity.
+        # JSON.parse returns Infinity, which RFC 8785 §3.2.2.3 does not allow.
         raise MalformedBodyError("it holds a number beyond a double's range") from None
 
 
 def _string(value: str) -> bytes:
-    """A JSON string; lone surrogates as ``\\udxxx``, which is what ``JSON.stringify`` writes."""
+    """Return a JSON string; lone surrogates become ``\\udxxx``, as in ``JSON.stringify``."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace")

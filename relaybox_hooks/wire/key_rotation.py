@@ -1,4 +1,4 @@
-"""Two keys that follow one another at a moment set in advance."""
+"""Signing across a scheduled key rotation."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from relaybox_hooks.wire.signing import SigningKey
 
 
 class RotatingKey:
-    """Signs with one key until a moment, and with its successor from then on.
+    """Pair of signing keys, of which the second takes over at a scheduled time.
 
-    Which of them it is, the timestamp in the body decides: the very one that is signed.
+    The signed timestamp in the body selects the key.
 
     Args:
-        previous: the key that signs before ``moment``.
-        key: the key that signs from ``moment`` on.
-        moment: aware; to the millisecond, as timestamps are.
+        previous: key that signs before ``rotate_at``.
+        key: key that signs from ``rotate_at`` on.
+        rotate_at: aware datetime, truncated to the millisecond like timestamps.
     """
 
-    __slots__ = ("_key", "_moment", "_previous")
+    __slots__ = ("_key", "_previous", "_rotate_at")
 
-    def __init__(self, previous: SigningKey, key: SigningKey, moment: datetime) -> None:
+    def __init__(self, previous: SigningKey, key: SigningKey, rotate_at: datetime) -> None:
         self._previous = previous
         self._key = key
-        text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-        self._moment = text.replace("+00:00", "Z").encode()
+        text = rotate_at.astimezone(UTC).isoformat(timespec="milliseconds")
+        self._rotate_at = text.replace("+00:00", "Z").encode()
 
     def sign(self, body: bytes) -> str:
-        """The signature of an attempt's body: 64 lower-case hex digits."""
-        # Timestamps are of one length and in UTC, so their texts sort as the moments do.
-        key = self._previous if timestamp_of(body) < self._moment else self._key
+        """Return the signature of an attempt's body, 64 lower-case hex digits."""
+        # Timestamps have one length and are in UTC, so they sort as text.
+        key = self._previous if timestamp_of(body) < self._rotate_at else self._key
         return key.sign(body)

@@ -1,4 +1,4 @@
-"""What cannot be sent faithfully, where in a value it is, and what to do about it."""
+"""Error messages for values that JSON cannot represent exactly: path, cause and remedy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import orjson
 
 from relaybox_hooks.errors import PayloadError
 
-#: Integers beyond it are not all doubles: ``Number.MAX_SAFE_INTEGER`` (RFC 8785 appendix D).
+#: ``Number.MAX_SAFE_INTEGER``: beyond it doubles skip integers (RFC 8785 appendix D).
 MAX_INTEGER: Final = 2**53 - 1
-#: Containers within containers that orjson writes.
+#: Maximum nesting that orjson writes.
 MAX_DEPTH: Final = 254
-#: How everything that goes out is encoded: keys sorted, integers beyond ``MAX_INTEGER`` refused.
+#: Options of all encoding: keys sorted, integers beyond ``MAX_INTEGER`` rejected.
 OPTIONS: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
-#: Characters of a path that an error shows: enough to find the value, too few to log a payload.
+#: Maximum length of a path in an error: long enough to find the value, too short to leak a
+#: payload.
 _PATH_LIMIT: Final = 240
-#: Characters of one key in such a path.
+#: Maximum length of one key in such a path.
 _KEY_LIMIT: Final = 60
 
 _ADVICE: Final = (
@@ -33,17 +34,17 @@ _ADVICE: Final = (
 
 
 def payload_error(value: object, path: str, error: Exception) -> PayloadError:
-    """The error for a ``value`` that orjson refused with ``error``: what is wrong, and where.
+    """Return the error for a ``value`` that orjson rejected with ``error``.
 
-    It keeps a stack of its own, since nesting may be the very fault. What it says holds no
-    more of the value than the keys that lead to the fault.
+    The message contains nothing of the value but the keys that lead to the fault. The search
+    uses an explicit stack, since excessive nesting may be the fault.
     """
     pending: list[tuple[Any, str, tuple[int, ...]]] = [([value], "", ())]
     while pending:
         item, where, above = pending.pop()
         if id(item) in above:
             return PayloadError(_short(where), "it contains itself: send an id in its place")
-        if len(above) > MAX_DEPTH:  # one more, for the list above is this function's own
+        if len(above) > MAX_DEPTH:  # not >=: the outermost list is this function's own
             return PayloadError(_short(where), f"nested deeper than {MAX_DEPTH} levels: flatten it")
         for step, child in _children(item):
             if isinstance(item, dict) and type(step) is not str:
@@ -70,7 +71,7 @@ def _is_container(value: object) -> bool:
 
 
 def _children(container: Any) -> Iterable[tuple[object, object]]:
-    """What orjson visits in a container, each with the step of the path that leads to it."""
+    """Return (path step, child) pairs of a container, in the order of orjson's visits."""
     if isinstance(container, Enum):
         return [(None, container.value)]
     if isinstance(container, dict):
@@ -82,9 +83,9 @@ def _children(container: Any) -> Iterable[tuple[object, object]]:
 
 
 def _advice(leaf: object) -> str | None:
-    """What is wrong with a value that holds no others, and what to do about it."""
+    """Return cause and remedy for a leaf that orjson rejects, ``None`` for a valid leaf."""
     try:
-        # Twice, for an orjson.Fragment is embedded unread.
+        # Dumped twice, because orjson embeds an orjson.Fragment without validating it.
         orjson.dumps(orjson.loads(orjson.dumps(leaf, option=OPTIONS)), option=OPTIONS)
     except (TypeError, ValueError) as error:
         for kinds, advice in _ADVICE:
@@ -97,7 +98,7 @@ def _advice(leaf: object) -> str | None:
 
 
 def _step(step: object) -> str:
-    """How a path names a member or an element: ``.name``, ``["odd name"]``, ``[3]``."""
+    """Format one step of a path: ``.name``, ``["odd name"]`` or ``[3]``."""
     if step is None:
         return ""
     if not isinstance(step, str):

@@ -1,7 +1,7 @@
-"""Signatures of webhook bodies, as RelayBox computes them.
+"""RelayBox signatures of webhook bodies.
 
-``hex(HMAC-SHA256(key, JSON.stringify(canonical)))``: what is signed is a JSON string *of* the
-canonical text, quoted and with its inner quotes escaped, in UTF-8.
+``hex(HMAC-SHA256(key, JSON.stringify(canonical)))``: the signed message is a JSON string *of*
+the canonical text, in quotes and with inner quotes escaped, UTF-8.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import orjson
 
 from relaybox_hooks.errors import ConfigError
 
-#: Carries the signature of the body.
+#: Header with the signature of the body.
 SIGNATURE_HEADER: Final = "X-Relaybox-Webhook-Signature"
-#: Carries the webhook's id, not the event's. The protocol does not sign it.
+#: Header with the id of the webhook (not of the event). The signature does not cover it.
 WEBHOOK_ID_HEADER: Final = "X-Relaybox-Webhook-Id"
 
-#: The block of SHA-256 in bytes; a longer key is hashed first (RFC 2104 §2).
+#: Block size of SHA-256, bytes; longer keys are hashed first (RFC 2104 §2).
 _BLOCK: Final = hashlib.sha256().block_size
 _IPAD: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OPAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Secret:
-    """Bytes to sign with, prepared once for any number of signatures. They never show.
+    """HMAC-SHA256 key, prepared once for many signatures; never shown and never pickled.
 
-    Kept are the two SHA-256 states that HMAC (RFC 2104 §2) starts from, so that a signature
-    hashes no key again and copies no ``hmac.HMAC``, which costs half as much again.
+    Stores the two SHA-256 states that HMAC starts from (RFC 2104 §2) instead of an
+    ``hmac.HMAC``, because copying the latter makes a signature half as expensive again.
     """
 
     __slots__ = ("_inner", "_outer")
@@ -49,21 +49,24 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} is not pickled, for that would write it down")
+        raise TypeError(
+            f"a {type(self).__name__} is not pickled, because that would store the secret in plain "
+            "text; pass the key itself and create a new one"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}('***')"
 
 
 class SigningKey(Secret):
-    """A webhook's signing key, as RelayBox hands it out.
+    """Signing key of a webhook, as issued by RelayBox.
 
     Args:
-        key: its UTF-8 bytes are used as they are; it is never decoded from hex or base64.
-        option: what an error calls it.
+        key: key string; its UTF-8 bytes are the HMAC key, without hex or base64 decoding.
+        option: option name to use in errors.
 
     Raises:
-        ConfigError: it is empty, no str, or not encodable as UTF-8.
+        ConfigError: ``key`` is empty, not a str, or not encodable as UTF-8.
     """
 
     __slots__ = ()
@@ -74,26 +77,26 @@ class SigningKey(Secret):
         try:
             secret = key.encode()
         except UnicodeEncodeError:
-            # The original error holds the key.
+            # Not chained: the original error contains the key.
             raise ConfigError(option, "***", "it holds a lone surrogate") from None
         super().__init__(secret)
 
     def sign(self, canonical: bytes) -> str:
-        """The signature of a canonical text: 64 lower-case hex digits."""
+        """Return the signature of a canonical text, 64 lower-case hex digits."""
         inner = self._inner.copy()
-        # Canonical text has no raw control characters and no lone surrogates, so all that
-        # JSON.stringify escapes in it is what orjson escapes too: backslash and quote.
+        # Canonical text has no raw control characters and no lone surrogates, so JSON.stringify
+        # and orjson escape the same characters in it: backslash and quote.
         inner.update(orjson.dumps(canonical.decode()))
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.hexdigest()
 
     def verify(self, canonical: bytes, signature: str) -> bool:
-        """Whether ``signature`` is exactly that of ``canonical``, compared in constant time."""
-        # compare_digest refuses text that is not ASCII.
+        """Return True if ``signature`` is that of ``canonical``, compared in constant time."""
+        # compare_digest raises TypeError for text that is not ASCII.
         return signature.isascii() and hmac.compare_digest(self.sign(canonical), signature)
 
 
 def generate_signing_key() -> str:
-    """A new signing key: 32 lower-case hex digits, 128 bits from the system's randomness."""
+    """Return a new random signing key: 32 lower-case hex digits, 128 bits from ``os.urandom``."""
     return urandom(16).hex()

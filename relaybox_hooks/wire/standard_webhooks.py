@@ -1,7 +1,7 @@
-"""Signatures as Standard Webhooks has them (https://www.standardwebhooks.com, version 1.0.0).
+"""Standard Webhooks signatures (https://www.standardwebhooks.com, version 1.0.0).
 
-``v1,`` and the base64 of an HMAC-SHA256 of ``id.timestamp.body``: the event's id, the attempt's
-time in whole seconds, and the bytes of the body as they are sent.
+A signature is ``v1,`` followed by the base64 of the HMAC-SHA256 of ``id.timestamp.body``: the
+event id, the time of the attempt in whole seconds, and the body as sent.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import Final
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.wire.signing import Secret
 
-#: The event's id: the same on every attempt.
+#: Header with the event id, the same on every attempt.
 STANDARD_ID_HEADER: Final = "webhook-id"
-#: When this attempt was made, whole seconds since the Unix epoch.
+#: Header with the time of the attempt, whole seconds since the Unix epoch.
 STANDARD_TIMESTAMP_HEADER: Final = "webhook-timestamp"
-#: One signature for each secret, with spaces in between.
+#: Header with one signature per secret, separated by spaces.
 STANDARD_SIGNATURE_HEADER: Final = "webhook-signature"
 
 _PREFIX: Final = "whsec_"
-#: Bytes that the specification allows a secret ("Signature scheme").
-_LEAST: Final = 24
-_MOST: Final = 64
-#: Bytes of a new secret: as many as the hash has, more add nothing (RFC 2104 §3).
-_NEW: Final = 32
+#: Length of a secret in bytes that the specification allows (section "Signature scheme").
+_MIN_LENGTH: Final = 24
+_MAX_LENGTH: Final = 64
+#: Length of a generated secret in bytes: that of the hash, more adds no strength (RFC 2104 §3).
+_NEW_LENGTH: Final = 32
 
 
 class StandardSecret(Secret):
-    """A secret of the symmetric scheme.
+    """Secret of the symmetric scheme.
 
     Args:
-        secret: ``whsec_`` and the base64, with or without its padding, of 24 to 64 bytes.
+        secret: ``whsec_`` followed by the base64 of 24 to 64 bytes; padding is optional.
 
     Raises:
-        ConfigError: it is anything else.
+        ConfigError: ``secret`` has another form.
     """
 
     __slots__ = ()
@@ -46,7 +46,7 @@ class StandardSecret(Secret):
         super().__init__(_decoded(secret))
 
     def sign(self, content: bytes) -> str:
-        """The signature of what :func:`signed_content` returned, with its version."""
+        """Return the signature, with its version prefix, of :func:`signed_content`'s result."""
         inner = self._inner.copy()
         inner.update(content)
         outer = self._outer.copy()
@@ -55,17 +55,17 @@ class StandardSecret(Secret):
 
 
 def check_secrets(secrets: str | Iterable[str]) -> tuple[str, ...]:
-    """One secret or several, in their order.
+    """Return one or several secrets as a tuple, in the given order.
 
     Raises:
-        ConfigError: there is none, or one that cannot be used.
+        ConfigError: ``secrets`` is empty or contains an invalid secret.
     """
     try:
         given = (secrets,) if isinstance(secrets, str) else tuple(secrets)
     except TypeError:
         given = ()
     if not given:
-        raise _refusal()
+        raise _secrets_error()
     for secret in given:
         StandardSecret(secret)
     return given
@@ -78,29 +78,32 @@ def _decoded(secret: str) -> bytes:
             decoded = a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
         except ValueError:
             decoded = b""
-        if _LEAST <= len(decoded) <= _MOST:
+        if _MIN_LENGTH <= len(decoded) <= _MAX_LENGTH:
             return decoded
-    raise _refusal()
+    raise _secrets_error()
 
 
-def _refusal() -> ConfigError:
+def _secrets_error() -> ConfigError:
     return ConfigError(
         "standard_webhooks",
         "***",
-        f"give secrets of the form '{_PREFIX}' and the base64 of {_LEAST} to {_MOST} bytes, "
-        "as generate_standard_secret() makes them",
+        f"give secrets of the form '{_PREFIX}' and the base64 of {_MIN_LENGTH} to {_MAX_LENGTH} "
+        "bytes, as generate_standard_secret() makes them",
     )
 
 
 def signed_content(message_id: str, timestamp: str, body: bytes) -> bytes:
-    """What is signed. Text that no sender can have signed is no error here, but fits nothing."""
+    """Return the bytes to sign: ``id.timestamp.body``.
+
+    Lone surrogates, which no sender can have signed, raise no error; no signature matches them.
+    """
     return f"{message_id}.{timestamp}.".encode("utf-8", "surrogatepass") + body
 
 
 def standard_headers(
     secrets: Iterable[StandardSecret], message_id: str, time: float, body: bytes
 ) -> dict[str, str]:
-    """The three headers of an attempt made at ``time``, seconds since the Unix epoch."""
+    """Return the three headers of an attempt made at ``time``, seconds since the Unix epoch."""
     timestamp = str(int(time))
     content = signed_content(message_id, timestamp, body)
     return {
@@ -113,9 +116,9 @@ def standard_headers(
 def matching_secret(
     secrets: Iterable[StandardSecret], content: bytes, signatures: str
 ) -> int | None:
-    """Which of ``secrets`` one of the ``signatures`` was made with, ``None`` if none.
+    """Return the index of the first secret that one of ``signatures`` matches, else ``None``.
 
-    Signatures of versions other than ``v1`` fit no secret. Compared in constant time.
+    Signatures of versions other than ``v1`` never match. Compared in constant time.
     """
     candidates = signatures.encode("utf-8", "surrogatepass").split(b" ")
     for index, secret in enumerate(secrets):
@@ -126,5 +129,5 @@ def matching_secret(
 
 
 def generate_standard_secret() -> str:
-    """A new secret: ``whsec_`` and 32 bytes from the system's randomness in base64."""
-    return _PREFIX + b2a_base64(urandom(_NEW), newline=False).decode()
+    """Return a new random secret: ``whsec_`` and the base64 of 32 bytes from ``os.urandom``."""
+    return _PREFIX + b2a_base64(urandom(_NEW_LENGTH), newline=False).decode()

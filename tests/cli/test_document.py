@@ -9,7 +9,7 @@ import pytest
 import tomlkit
 from typer import BadParameter
 
-from relaybox_hooks.cli.document import Document, put, take
+from relaybox_hooks.cli.document import Document, set_option, unset_option
 from relaybox_hooks.config import ConfigFileError
 
 TEXT = """\
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_is_not_edited_stays_as_it_is(file: Path) -> None:
     document = Document(str(file))
     table = document.webhook("crm")
-    put(table, "retry.attempts=9")
+    set_option(table, "retry.attempts=9")
     table["url"] = "https://crm.example/v2"
     document.save()
     assert file.read_text(encoding="utf-8") == TEXT.replace(
@@ -59,7 +59,7 @@ def test_what_is_not_edited_stays_as_it_is(file: Path) -> None:
 def test_ends_of_lines_stay_as_they_are(file: Path) -> None:
     file.write_bytes(TEXT.replace("\n", "\r\n").encode())
     document = Document(str(file))
-    put(document.webhook("crm"), "retry.attempts=9")
+    set_option(document.webhook("crm"), "retry.attempts=9")
     document.save()
     edited = TEXT.replace("attempts = 8 ", "attempts = 9 ")
     assert file.read_bytes() == edited.replace("\n", "\r\n").encode()
@@ -110,9 +110,9 @@ def changed(*assignments: str, unset: tuple[str, ...] = ()) -> str:
     """A table after assignments."""
     table = tomlkit.table()
     for assignment in assignments:
-        put(table, assignment)
+        set_option(table, assignment)
     for key in unset:
-        take(table, key)
+        unset_option(table, key)
     return tomlkit.dumps(table)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from typer import BadParameter
 
-from relaybox_hooks.cli.inputs import moment_of
+from relaybox_hooks.cli.inputs import parse_time
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -24,16 +24,16 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_a_date_or_so_long_ago(text: str, before: timedelta) -> None:
-    assert moment_of(text, "--since", NOW) == (NOW - before).timestamp()
+    assert parse_time(text, "--since", NOW) == (NOW - before).timestamp()
 
 
 def test_a_date_without_a_zone_is_this_machines() -> None:
     local = datetime(2026, 11, 24, 11).astimezone()
-    assert moment_of("2026-11-24T11:00", "--since", NOW) == local.timestamp()
-    assert moment_of(None, "--since", NOW) is None
+    assert parse_time("2026-11-24T11:00", "--since", NOW) == local.timestamp()
+    assert parse_time(None, "--since", NOW) is None
 
 
 @pytest.mark.parametrize("text", ["yesterday", "15", "-3m", "0001-01-01"])
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(BadParameter, match="30s, 15m, 2h, 7d ago"):
-        moment_of(text, "--since", NOW)
+        parse_time(text, "--since", NOW)

@@ -56,7 +56,7 @@ async def test_it_listens_at_another_address(start: Start) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--fault", "hang", "--status", "500"], "--fault hang answers no status of yours"),
+        (["--fault", "hang", "--status", "500"], "--fault hang sends no status"),
         (["--status", "99"], "use a final status, 200 to 599"),
         (["--fault", "rest"], "'reset'"),
         (["--forward-to", "localhost:80"], "give an http:// or https:// URL with a host"),

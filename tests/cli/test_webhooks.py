@@ -18,7 +18,7 @@ async def test_the_installed_program_keeps_a_file(run: Run, tmp_path: Path) -> N
     assert (code, errors) == (0, "")
     assert output.splitlines() == [
         "crm is in hooks.toml, sent room:*",
-        'its key is to be in $CRM_SIGNING_KEY: export CRM_SIGNING_KEY="$(relaybox-hooks keygen)"',
+        'set its key in $CRM_SIGNING_KEY: export CRM_SIGNING_KEY="$(relaybox-hooks keygen)"',
     ]
     _, output, _ = await run("webhook", "list", CRM_SIGNING_KEY="secret key")
     assert output.splitlines()[1].split() == [
@@ -101,7 +101,7 @@ def test_a_key_in_the_file_is_not_shown(call: Call, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["create", "crm", "--url", "http://h/", "--event", "*"], "'crm' is in hooks.toml already"),
-        (["create", "b", "--url", "http://h/"], "name one at least, or '*' for all"),
+        (["create", "b", "--url", "http://h/"], "name at least one, or '*' for all"),
         (
             ["create", "b", "--url", "http://h/", "--event", "rom:join"],
             "hooks.toml: [webhooks.b] events='rom:join': did you mean",

@@ -47,10 +47,10 @@ async def test_no_event_is_accepted_before_start_and_after_close() -> None:
     hooks.add_subscriber("room:join", ignore)
     for state in ("new", "closed"):
         for emit in (hooks.emit_nowait, hooks.emit_from_thread):
-            with pytest.raises(HooksClosedError, match=f"hooks are {state}") as caught:
+            with pytest.raises(HooksClosedError, match=f"Hooks instance is {state}") as caught:
                 emit("room:join", ROOM)
             assert caught.value.state == state
-        with pytest.raises(HooksClosedError, match=f"hooks are {state}"):
+        with pytest.raises(HooksClosedError, match=f"Hooks instance is {state}"):
             await hooks.emit("room:join", ROOM)
         if state == "new":
             async with hooks:
@@ -61,9 +61,9 @@ async def test_no_event_is_accepted_before_start_and_after_close() -> None:
 async def test_closed_without_ever_being_started_is_closed_too() -> None:
     hooks: Hooks = Hooks()
     await hooks.aclose()
-    with pytest.raises(HooksClosedError, match="hooks are closed"):
+    with pytest.raises(HooksClosedError, match="Hooks instance is closed"):
         await hooks.emit("room:join", ROOM)
-    with pytest.raises(HooksClosedError, match="hooks are closed"):
+    with pytest.raises(HooksClosedError, match="Hooks instance is closed"):
         hooks.emit_from_thread("room:join", ROOM)
 
 

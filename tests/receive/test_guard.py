@@ -22,11 +22,11 @@ from relaybox_hooks.errors import (
     VerificationError,
 )
 from relaybox_hooks.receive import guard as gate
-from relaybox_hooks.receive.guard import RefusedError, RequestGuard, webhook_paths
+from relaybox_hooks.receive.guard import ErrorResponseError, RequestGuard, webhook_paths
 from relaybox_hooks.wire.json_parsing import JSONText
 
 
-def answer(refused: RefusedError) -> tuple[int, str]:
+def answer(refused: ErrorResponseError) -> tuple[int, str]:
     return refused.status, json.loads(refused.body)["error"]
 
 
@@ -48,14 +48,14 @@ class OwnError(VerificationError):
 )
 def test_each_error_has_its_answer(error: VerificationError, status: int) -> None:
     """The same whatever the error holds."""
-    refused = RefusedError.of(error)
+    refused = ErrorResponseError.of(error)
     assert answer(refused) == (status, type(error).__name__)
     assert refused.headers == {"Content-Type": "application/json"}
     assert "secret" not in refused.body.decode().lower()
 
 
 def test_every_error_of_the_library_has_a_row_of_its_own() -> None:
-    *rows, _ = gate._ANSWERS
+    *rows, _ = gate._RESPONSES
     kinds = tuple(row[0] for row in rows)
     for error in vars(errors).values():
         if isinstance(error, type) and issubclass(error, VerificationError):
@@ -80,7 +80,7 @@ def test_a_head_can_be_enough(
     if expected is None:
         guard.check_head(method, length)
         return
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(ErrorResponseError) as caught:
         guard.check_head(method, length)
     assert answer(caught.value) == expected
 
@@ -103,7 +103,7 @@ async def test_a_long_body_does_not_stall_the_event_loop() -> None:
     guard = RequestGuard(verifier, 1 << 20)
     assert (await guard.verify(*signed("short", "x" * 1_000))).id == "short"
     assert (await guard.verify(*signed("long", "x" * 20_000))).id == "long"
-    with pytest.raises(RefusedError):
+    with pytest.raises(ErrorResponseError):
         await guard.verify({}, b" " * 20_000)
     here = threading.get_ident()
     assert [thread == here for thread in verifier.threads] == [True, False, False]

@@ -18,7 +18,7 @@ async def test_a_connection_is_kept_alive_until_either_side_says_close(post: Pos
     async with FaultReceiver([Answer(), closing, Answer(201), closing]) as receiver:
         for _ in range(3):
             await post(receiver.url)
-        assert [(r.connection, r.turn) for r in receiver.requests] == [(1, 1), (1, 2), (2, 1)]
+        assert [(r.connection, r.position) for r in receiver.requests] == [(1, 1), (1, 2), (2, 1)]
         for request, answer in ((PLAIN, closing), (CLOSING, Answer())):
             reader, writer = await connect(receiver)
             writer.write(request)

@@ -16,7 +16,7 @@ async def test_a_request_is_recorded_whole(post: Post) -> None:
     assert (request.method, request.path, request.query) == ("POST", "/hook", "x=1")
     assert request.headers["x-relaybox-webhook-ID"] == request.webhook_id == "wh"
     assert request.json() == {"id": request.event_id} == {"id": "e1"}
-    assert (request.order, request.connection, request.turn) == (1, 1, 1)
+    assert (request.order, request.connection, request.position) == (1, 1, 1)
     assert (request.fault, request.answered_status) == (Answer(), 200)
 
 
