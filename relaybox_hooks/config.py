@@ -135,7 +135,7 @@ class _Reader:
             raise self._error(
                 "", key, f": a file cannot hold it; pass Hooks.from_config(..., {key}=...)"
             )
-        self._check_known("", given, signature(Options).parameters)
+        self._check_known("", given, [*signature(Options).parameters, "webhooks"])
         ours = self._policies("", given)
         with self._locating(""):
             Options(**ours)

@@ -287,7 +287,7 @@ class Hooks(Generic[CustomT_contra]):
         return {} if gateway is None else dict(gateway.unregistered.pending)
 
     async def dead_letters(self, **criteria: Unpack[Criteria]) -> list[DeadLetter]:
-        """Return dead letters that fit all of what is given, oldest first.
+        """Return dead letters that fit the criteria, oldest first.
 
         Args:
             criteria: see :class:`~relaybox_hooks.dead_letters.Criteria`.
@@ -299,7 +299,7 @@ class Hooks(Generic[CustomT_contra]):
         return await self._parts.accounting.dead_letters.select(**criteria)
 
     async def deliveries(self, **criteria: Unpack[LogCriteria]) -> list[LoggedDelivery]:
-        """Return deliveries in the journal that fit all of what is given, newest first.
+        """Return deliveries in the journal that fit the criteria, newest first.
 
         Args:
             criteria: see :class:`~relaybox_hooks.durable.delivery_log.LogCriteria`.
@@ -348,9 +348,8 @@ class Hooks(Generic[CustomT_contra]):
     async def aclose(self, timeout: float | timedelta | None = None) -> CloseReport:
         """Accept no more events, deliver what is pending, then cancel what is left.
 
-        Called again, or from another task meanwhile, it waits for the one closing and returns
-        the same report. A cancellation of the call that began it ends the drain at once; the
-        rest is still accounted for and everything released before the cancellation goes on.
+        Called again it waits for the one closing and returns the same report. A cancellation of
+        the call that began it ends the drain at once; the rest is still accounted for.
 
         Args:
             timeout: seconds for the drain; ``close_timeout`` by default.
@@ -379,8 +378,8 @@ class Hooks(Generic[CustomT_contra]):
         """Start with an aiohttp application and close when it cleans up.
 
         They are open when ``on_startup`` is sent, and until the last handler has ended: what
-        handlers emit as ``on_shutdown`` closes their websockets is accepted and delivered.
-        ``on_cleanup`` comes too late. Closing drains for at most ``close_timeout`` seconds.
+        handlers emit as ``on_shutdown`` closes their websockets is delivered; ``on_cleanup``
+        comes too late.
 
         Raises:
             ConfigError: ``app`` is not aiohttp's, runs already, or has hooks.
@@ -394,8 +393,8 @@ class Hooks(Generic[CustomT_contra]):
     def __del__(self) -> None:
         parts = getattr(self, "_parts", None)
         if parts is not None and parts.runtime.state == "open":
-            advice = "use `async with hooks:`"
-            warn(f"unclosed {self!r}; {advice}", ResourceWarning, stacklevel=1, source=self)
+            text = f"unclosed {self!r}; use `async with hooks:`"
+            warn(text, ResourceWarning, stacklevel=1, source=self)
 
 
 def parts_of(hooks: Hooks[Any]) -> Parts:

@@ -116,7 +116,7 @@ class Observer:
 
 
 #: The methods of an observer.
-_METHODS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
+METHODS: Final = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 class Notifier:
@@ -170,7 +170,7 @@ class Notifier:
             if not isinstance(observer, Observer):
                 raise ConfigError("observers", observer, "give objects of subclasses of Observer")
         self._broken: set[Callable[..., Any]] = set()
-        for method in _METHODS:
+        for method in METHODS:
             plain = getattr(Observer, method)
             bound = tuple(
                 getattr(observer, method)

@@ -14,6 +14,7 @@ from relaybox_hooks import (
     RetryPolicy,
 )
 from relaybox_hooks.dead_letters import MemoryDeadLetters
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
@@ -159,8 +160,9 @@ async def test_memory_is_bounded_and_what_it_costs_is_counted(
         ids = [await emit(hooks) for _ in range(5)]
         await soon(hooks.join())
         assert [letter.event_id for letter in await hooks.dead_letters()] == ids[5 - kept :]
-        assert isinstance(hooks.letters, MemoryDeadLetters)
-        assert hooks.letters.evicted == 5 - kept
+        store = parts_of(hooks).accounting.dead_letters
+        assert isinstance(store, MemoryDeadLetters)
+        assert store.evicted == 5 - kept
         assert hooks.stats().failed == len(watch.letters) == 5
 
 

@@ -50,12 +50,15 @@ ERRORS: list[tuple[RelayboxHooksError, dict[str, object], str]] = [
     (
         HooksClosedError("new"),
         {"state": "new"},
-        "hooks are new: enter 'async with hooks' or await hooks.start() before the first emit",
+        (
+            "this Hooks instance is new: enter 'async with hooks' or await hooks.start() before "
+            "the first emit"
+        ),
     ),
     (
         HooksClosedError("closing"),
         {"state": "closing"},
-        "hooks are closing: no event is accepted once aclose() was called",
+        "this Hooks instance is closing: it accepts no events after aclose(); create a new one",
     ),
     (
         JournalWaitError(),

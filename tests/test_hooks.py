@@ -21,6 +21,7 @@ from relaybox_hooks import (
     RelayboxHooksError,
     Webhook,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import FaultReceiver, Hang
 
 NOTHING = CloseReport(0, 0, 0, {}, "drained")
@@ -57,7 +58,7 @@ async def accounted_for(hooks: Hooks) -> None:
     assert (stats.accepted, stats.failed, stats.pending) == (2, 2, 0)
     (letter,) = await hooks.dead_letters()
     assert (letter.webhook_id, letter.reason) == ("hung", "shutdown")
-    assert hooks.session.closed
+    assert parts_of(hooks).runtime.session.closed
     assert repr(hooks) == "<Hooks closed: 1 webhooks, 1 subscribers, 0 pending>"
 
 
@@ -67,9 +68,9 @@ async def accounted_for(hooks: Hooks) -> None:
 async def test_starting_twice_is_harmless() -> None:
     hooks: Hooks = Hooks()
     await hooks.start()
-    session = hooks.session
+    session = parts_of(hooks).runtime.session
     async with hooks:
-        assert hooks.session is session
+        assert parts_of(hooks).runtime.session is session
     assert session.closed
 
 
@@ -273,7 +274,7 @@ def test_a_loop_that_is_shut_down_while_closing_still_accounts_for_everything() 
 
     asyncio.run(main())
     assert closers[0].cancelled()
-    assert hooks.session.closed
+    assert parts_of(hooks).runtime.session.closed
     assert hooks.stats().targets["endless"].failed == 1
     assert hooks.stats().pending == 0
 
@@ -295,7 +296,7 @@ async def test_emits_that_wait_for_room_end_when_closing_begins() -> None:
 async def test_hooks_that_nobody_closed_warn() -> None:
     hooks: Hooks = Hooks()
     await hooks.start()
-    await hooks.session.close()
+    await parts_of(hooks).runtime.session.close()
     with pytest.warns(ResourceWarning, match=r"unclosed <Hooks open.*async with hooks"):  # noqa: PT031
         del hooks
         gc.collect()
@@ -320,7 +321,7 @@ def test_each_loop_has_hooks_of_its_own() -> None:
 async def test_the_loop_need_not_be_uvloop() -> None:
     assert "uvloop" not in type(asyncio.get_running_loop()).__module__
     async with Hooks() as hooks:
-        assert hooks.loop is asyncio.get_running_loop()
+        assert parts_of(hooks).runtime.loop is asyncio.get_running_loop()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio.eager_task_factory is new in 3.12")
@@ -337,7 +338,9 @@ async def test_an_eager_task_factory_runs_no_handler_inside_emit() -> None:
         await hooks.join()
         assert told == ["once room:join", "room:join", "room:leave"]
         assert [request.json()["event"] for request in receiver.requests] == told[1:]
-        assert not hooks._retired or not any(lane.workers for lane in hooks._retired)
+        assert not parts_of(hooks).accounting.removed or not any(
+            lane.workers for lane in parts_of(hooks).accounting.removed
+        )
 
 
 async def test_start_in_a_second_event_loop_is_refused() -> None:

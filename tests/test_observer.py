@@ -22,6 +22,7 @@ from relaybox_hooks import (
     Webhook,
 )
 from relaybox_hooks import observer as observe
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
@@ -304,7 +305,7 @@ async def test_an_attribute_with_a_methods_name_is_no_listener() -> None:
         FaultReceiver() as receiver,
         dispatcher(webhook_to(receiver), observers=[counting]) as hooks,
     ):
-        assert hooks.notifier.delivered == ()
+        assert parts_of(hooks).runtime.notifier.delivered == ()
         await emit(hooks)
         await soon(hooks.join())
     assert counting.seen == 1

@@ -79,7 +79,7 @@ class Emission:
         self.stored: list[tuple[WebhookLane, Delivery]] = []
         self.waiting: list[tuple[Room[Any], Waiter[Any]]] = []
 
-    def count(self, outcome: bool | Waiter[Any], lane: Lane[Any]) -> None:
+    def add_outcome(self, outcome: bool | Waiter[Any], lane: Lane[Any]) -> None:
         """Count the result of an offer."""
         if outcome is True:
             self.accepted += 1
@@ -240,7 +240,9 @@ class Emitter:
             self._offer(emission, wait=True)
         if emission.waiting:
             return await self._wait(emission)
-        return self._finish(emission)
+        if self._observed:
+            return self._finish(emission)
+        return _new(Receipt, (emission.event_id, emission.accepted, emission.dropped))
 
     def _emit_to_nowait(
         self,
@@ -309,15 +311,14 @@ class Emitter:
                     webhook_lane.reject(delivery, "overflow")
                     emission.dropped += 1
             for lane, item in emission.items:
-                emission.count(lane.offer(item, wait=True, origin=origin), lane)
+                emission.add_outcome(lane.offer(item, wait=True, origin=origin), lane)
 
         origin = current_lane.get()
         targets = [(lane.webhook.id, delivery.key) for lane, delivery in emission.stored]
-        append = gateway.prepare(envelope, targets, stored)
         self._check_lanes(emission.items, wait=True)
         self._tell_emitting(emission)
         try:
-            await gateway.store(append, self._emit_timeout)
+            await gateway.store(envelope, targets, stored, self._emit_timeout)
         except BaseException:
             self._finish(emission)
             raise
@@ -338,7 +339,7 @@ class Emitter:
         self._check_lanes(items, wait=wait)
         self._tell_emitting(emission)
         for lane, item in items:
-            emission.count(lane.offer(item, wait=wait, origin=origin), lane)
+            emission.add_outcome(lane.offer(item, wait=wait, origin=origin), lane)
 
     def _check_lanes(self, items: Iterable[tuple[Lane[Any], Any]], *, wait: bool) -> None:
         """Raise LaneFullError where a full lane's policy, or the caller, allows no offer."""

@@ -148,7 +148,7 @@ class Replayer:
                 self._find_target,
                 self._runtime,
                 rate=rate,
-                on_outcome=self._count,
+                on_outcome=self._count_replay,
             )
 
     def _find_target(self, webhook_id: str) -> ReplayTarget | None:
@@ -157,7 +157,7 @@ class Replayer:
             return None
         return ReplayTarget(lane.webhook, lane.endpoint)
 
-    def _count(self, letter: DeadLetter, outcome: Outcome | None) -> None:
+    def _count_replay(self, letter: DeadLetter, outcome: Outcome | None) -> None:
         lane = self._find_lane(letter.webhook_id)
         if outcome is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from relaybox_hooks.dead_letters import DeadLetter
@@ -65,7 +65,7 @@ class JournalGateway:
             self, runtime, retention, keep_dead_letter, count_unregistered
         )
         self._retention = Retention(
-            runtime, journal, retention, self._lanes.keys, self.unregistered.give_up_old
+            runtime, journal, retention, self._lanes.keys, self.unregistered.dead_letter_old
         )
 
     @property
@@ -121,10 +121,10 @@ class JournalGateway:
     def make_queue(self, lane: WebhookLane) -> JournalQueue:
         """Make the queue of a webhook's lane."""
 
-        def give_up(delivery: Delivery) -> None:
-            lane.give_up_on(delivery, lane.closed_for or "disabled")
+        def dead_letter(delivery: Delivery) -> None:
+            lane.dead_letter(delivery, lane.closed_for or "disabled")
 
-        callbacks = QueueCallbacks(lane.fill, lane.entered, give_up)
+        callbacks = QueueCallbacks(lane.fill, lane.entered, dead_letter)
         webhook_id = lane.webhook.id
         queue = JournalQueue(self._runtime, webhook_id, lane.settings, self, self, callbacks)
         self._lanes[webhook_id] = lane, queue
@@ -199,30 +199,31 @@ class JournalGateway:
 
     # Emitting
 
-    def prepare(self, envelope: Envelope, targets: Targets, on_stored: OnStored) -> Append:
-        """Return an event that may be stored, and possibly has to wait for room.
+    def store(
+        self, envelope: Envelope, targets: Targets, on_stored: OnStored, timeout: float
+    ) -> Awaitable[object]:
+        """Store an event, whatever becomes of the caller.
+
+        Args:
+            envelope: the encoded event.
+            targets: the webhooks it goes to, with the order keys.
+            on_stored: called as soon as it is stored, even if the caller was cancelled.
+            timeout: seconds to wait for room in the journal.
+
+        Returns:
+            What is to be awaited until it is stored. It raises JournalError where it was not,
+            and HooksClosedError where closing has ended the wait for room.
 
         Raises:
             JournalFullError: there is no room, and none is to be waited for.
         """
-        append = Append(envelope, targets, on_stored)
+        append = Append(envelope, targets, on_stored, self._room.serve_waiters)
+        if self._room.append_at_once(append):
+            return append.stored
         self._room.check(append)
-        return append
+        return self._store_with_room(append, timeout)
 
-    async def store(self, append: Append, timeout: float) -> bool:
-        """Store an event, whatever becomes of the caller.
-
-        Args:
-            append: the event; its ``on_stored`` is called as soon as it is stored.
-            timeout: seconds to wait for room in the journal.
-
-        Returns:
-            False where there was no room, so that its deliveries are dead letters.
-
-        Raises:
-            JournalError: it was not stored.
-            HooksClosedError: closing has ended the wait.
-        """
+    async def _store_with_room(self, append: Append, timeout: float) -> bool:
         outcome = self._room.offer(append, wait=True)
         if isinstance(outcome, Waiter):
             await wait_for_room([(self._room, outcome)], self._runtime.clock, timeout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
 from typing import Final
 
 from relaybox_hooks.clock import Alarm
@@ -76,6 +75,7 @@ class JournalQueue:
         "_sink",
         "_source",
         "_webhook_id",
+        "next",
     )
 
     #: A key that was parked is read later than what was emitted after it.
@@ -98,6 +98,7 @@ class JournalQueue:
         self._sink = sink
         self._callbacks = callbacks
         self._memory = MemoryQueue(runtime, callbacks.ready)
+        self.next = self._memory.next  # without another call on every delivery's way
         self._parked = ParkedKeys(runtime, self._read_on)
         self._read_again = Alarm(runtime, self._read_on)
         self._loaded: dict[int, Delivery] = {}
@@ -155,9 +156,8 @@ class JournalQueue:
             return False  # it was read meanwhile
         if self._behind or self._closed or seq <= self._give_up_through_seq:
             self._fall_behind()
-            parked = self._parked.get(key)
-            if parked is not None:
-                parked.append_missed = True
+            if key in self._parked.by_key:
+                self._parked.by_key[key].append_missed = True
             return False
         if self._stays_parked(seq, key):
             self._read_seq = seq
@@ -170,15 +170,13 @@ class JournalQueue:
         self._load(delivery)
         return True
 
-    def next(self) -> Delivery | None:
-        return self._memory.next()
-
     def complete(self, delivery: Delivery) -> None:
         outcome, now = delivery.outcome, self._runtime.clock.time()
+        self._unload(delivery)
         self._sink.commit(Change(delivery.seq, "delivered", delivery.attempts, outcome, now))
         self._memory.discard(delivery)
-        self._unload(delivery)
-        self._read_on()
+        if self._behind or self._parked.entries:
+            self._read_on()
 
     def retry_at(self, delivery: Delivery, due: float) -> None:
         wait = due - self._runtime.clock.monotonic()
@@ -256,15 +254,17 @@ class JournalQueue:
             self._keys_loaded[key] -= 1
             if not self._keys_loaded[key]:
                 del self._keys_loaded[key]
-                self._parked.drained(key)
+                if key in self._parked.by_key:
+                    self._parked.drained(key)
 
     def _stays_parked(self, seq: int, key: str | None) -> bool:
-        """Return whether a delivery waits in the journal for the sake of its key or of others."""
-        parked = self._parked.get(key)
-        if parked is not None:
-            parked.append_missed = True
+        """Return whether a delivery waits in the journal, with its key or for others' sake."""
+        if key is None:
+            return False
+        if key in self._parked.by_key:
+            self._parked.by_key[key].append_missed = True
             return True
-        if key is not None and self._keys_loaded.get(key, 0) >= self._share:
+        if self._keys_loaded.get(key, 0) >= self._share:
             self._parked.add(key, seq - 1, _NEVER)
             return True
         return False
@@ -312,7 +312,7 @@ class JournalQueue:
         if not self._behind:
             return None
         # A half at a time: each query costs as much as many rows.
-        plenty = 2 * room >= self._queue_size and len(self._parked) < _MAX_PARKED
+        plenty = 2 * room >= self._queue_size and len(self._parked.entries) < _MAX_PARKED
         return True if plenty or self._read_seq < self._give_up_through_seq else None
 
     async def _read(self) -> None:
@@ -327,9 +327,8 @@ class JournalQueue:
         except JournalError as error:
             if self._open:
                 if not self._read_failed:
-                    logger.error(
-                        "webhook %s: its deliveries cannot be read: %s", self._webhook_id, error
-                    )
+                    text = "webhook %s: its deliveries cannot be read: %s"
+                    logger.error(text, self._webhook_id, error)
                 self._read_again.set(self._runtime.clock.monotonic() + _READ_AGAIN)
             self._read_failed = True
         finally:
@@ -345,14 +344,15 @@ class JournalQueue:
             self._webhook_id,
             limit=limit,
             after=self._read_seq,
-            skip_keys=() if sweeping else self._parked.keys,
+            skip_keys=() if sweeping else self._parked.by_key,
         )
         if generation != self._generation:
             return
-        taken = sum(
-            1
-            for _ in takewhile(lambda row: generation == self._generation and self._take(row), rows)
-        )
+        taken = 0
+        for row in rows:
+            if generation != self._generation or not self._take(row):
+                break
+            taken += 1
         if generation != self._generation:
             return
         # What is left over when closed belongs to the queue that the webhook has now.
@@ -370,12 +370,10 @@ class JournalQueue:
         if not known and not given_up and (full or self._closed):
             return False
         self._read_seq = max(self._read_seq, seq)
-        if known:
+        if known or (not given_up and self._stays_parked(seq, row.key)):
             pass
         elif given_up:
-            self._callbacks.give_up(delivery_of(row))
-        elif self._stays_parked(seq, row.key):
-            pass
+            self._callbacks.dead_letter(delivery_of(row))
         elif row.attempts and due > 0:
             self._parked.add(row.key, seq - 1, self._runtime.clock.monotonic() + due)
         else:

@@ -26,24 +26,40 @@ class Append:
         envelope: the encoded event.
         targets: where it goes.
         on_stored: called once it is stored, even if the emit was cancelled meanwhile.
+        on_failed: called if it could not be stored.
 
     Attributes:
-        stored: done when it is stored; the result is whether its deliveries are pending.
+        pending: whether its deliveries are pending; else there was no room, and they are dead
+            letters.
+        stored: done when it is stored.
     """
 
-    __slots__ = ("_on_stored", "envelope", "stored", "targets")
+    __slots__ = ("_on_failed", "_on_stored", "envelope", "pending", "stored", "targets")
 
-    def __init__(self, envelope: Envelope, targets: Targets, on_stored: OnStored) -> None:
+    def __init__(
+        self,
+        envelope: Envelope,
+        targets: Targets,
+        on_stored: OnStored,
+        on_failed: Callable[[], None],
+    ) -> None:
         self.envelope = envelope
         self.targets = targets
+        self.pending = True
         self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._on_stored = on_stored
+        self._on_failed = on_failed
 
-    def complete(self, seqs: Sequence[int], pending: bool) -> None:
-        """Report that the event is stored."""
-        self._on_stored(seqs, pending)
+    def appended(self, future: asyncio.Future[Sequence[int]]) -> None:
+        """Pass on what has become of the append: the callback of its future."""
+        error = future.exception()
+        if error is not None:
+            self.fail(error)
+            self._on_failed()
+            return
+        self._on_stored(future.result(), self.pending)
         if not self.stored.done():  # it is where the emit was cancelled
-            self.stored.set_result(pending)
+            self.stored.set_result(self.pending)
 
     def fail(self, error: BaseException) -> None:
         """Report that the event was not stored."""
@@ -60,12 +76,13 @@ class JournalRoom(Room[Append]):
         lanes: of the registered webhooks, as they are at any time.
     """
 
-    __slots__ = ("_journal", "_lanes")
+    __slots__ = ("_journal", "_lanes", "_max_pending")
 
     def __init__(self, journal: Journal, lanes: Callable[[], Collection[WebhookLane]]) -> None:
         super().__init__(journal.overflow)
         self._journal = journal
         self._lanes = lanes
+        self._max_pending = journal.max_pending
 
     def check(self, append: Append) -> None:
         """Check that an event may be offered, and possibly wait.
@@ -74,13 +91,21 @@ class JournalRoom(Room[Append]):
             JournalFullError: there is no room, and none is to be waited for.
         """
         if self.waiters or not self.has_room(append):
-            if len(append.targets) > self._journal.max_pending:
+            if len(append.targets) > self._max_pending:
                 raise self.full_error("")
             self.check_policy(wait=True, origin=None)
 
+    def append_at_once(self, append: Append) -> bool:
+        """Append an event if there is room, which is what nearly all find; return whether."""
+        journal, targets = self._journal, append.targets
+        if self.waiters or journal.backlog().pending + len(targets) > self._max_pending:
+            return False
+        future = journal.append_nowait(append.envelope, targets)
+        future.add_done_callback(append.appended)
+        return True
+
     def has_room(self, item: Append) -> bool:
-        journal = self._journal
-        return journal.backlog().pending + len(item.targets) <= journal.max_pending
+        return self._journal.backlog().pending + len(item.targets) <= self._max_pending
 
     def enqueue(self, item: Append) -> None:
         self._append(item, None)
@@ -92,29 +117,20 @@ class JournalRoom(Room[Append]):
             self._append(item, reason)
 
     def drop_oldest(self, item: Append) -> None:
-        journal = self._journal
         lane = max(self._lanes(), key=lambda lane: lane.pending)
-        excess = journal.backlog().pending + len(item.targets) - journal.max_pending
+        excess = self._journal.backlog().pending + len(item.targets) - self._max_pending
         for _ in range(excess):
             lane.drop_one()
 
     def full_error(self, advice: str) -> JournalFullError:
         journal = self._journal
-        return JournalFullError(journal.path, journal.max_pending, journal.backlog().pending)
+        return JournalFullError(journal.path, self._max_pending, journal.backlog().pending)
 
     def _append(self, item: Append, dead: Reason | None) -> None:
+        item.pending = dead is None
         try:
             future = self._journal.append_nowait(item.envelope, item.targets, dead=dead)
         except RelayboxHooksError as error:
             item.fail(error)
-            return
-
-        def appended(future: asyncio.Future[Sequence[int]]) -> None:
-            error = future.exception()
-            if error is None:
-                item.complete(future.result(), dead is None)
-            else:
-                item.fail(error)
-                self.serve_waiters()
-
-        future.add_done_callback(appended)
+        else:
+            future.add_done_callback(item.appended)

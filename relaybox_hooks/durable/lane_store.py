@@ -44,9 +44,9 @@ class QueueCallbacks(NamedTuple):
     Attributes:
         ready: deliveries have become ready, because their retry is due.
         entered: a delivery was read into the memory.
-        give_up: a delivery was read only to be given up.
+        dead_letter: a delivery was read only to be given up.
     """
 
     ready: Callable[[], object]
     entered: Callable[[Delivery], object]
-    give_up: Callable[[Delivery], object]
+    dead_letter: Callable[[Delivery], object]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final
 
@@ -35,43 +35,35 @@ class ParkedKeys:
 
     A key is no longer parked only when it is discarded: while it is being read, new deliveries of
     its key must still be kept from overtaking.
+
+    Attributes:
+        by_key: the entries of keys; only this object changes it.
+        entries: all of them, those of single deliveries included; likewise.
     """
 
-    __slots__ = ("_alarm", "_entries", "_heap", "_keys", "_number")
+    __slots__ = ("_alarm", "_heap", "_number", "by_key", "entries")
 
     def __init__(self, clocked: Clocked, when_due: Callable[[], object]) -> None:
         self._alarm = Alarm(clocked, when_due)
-        self._entries: set[ParkedKey] = set()
-        self._keys: dict[str, ParkedKey] = {}
+        self.entries: set[ParkedKey] = set()
+        self.by_key: dict[str, ParkedKey] = {}
         self._heap: list[tuple[float, int, ParkedKey]] = []
         self._number = 0
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def keys(self) -> Collection[str]:
-        """The keys that are parked."""
-        return self._keys.keys()
-
-    def get(self, key: str | None) -> ParkedKey | None:
-        """Return the entry of ``key``, if it is parked."""
-        return None if key is None else self._keys.get(key)
-
     def add(self, key: str | None, after: int, due: float) -> None:
         """Park what follows ``after`` until ``due``, in place of an earlier entry of the key."""
-        before = self.get(key)
+        before = None if key is None else self.by_key.get(key)
         if before is not None:
             self.discard(before)
         entry = ParkedKey(key, after, due)
-        self._entries.add(entry)
+        self.entries.add(entry)
         if key is not None:
-            self._keys[key] = entry
+            self.by_key[key] = entry
         self._push(entry)
 
     def drained(self, key: str) -> None:
         """Let ``key`` be read on, as none of it is in memory now, unless it waits for its time."""
-        entry = self._keys.get(key)
+        entry = self.by_key.get(key)
         if entry is not None and entry.due == _NEVER:
             entry.due = self._alarm.now()
             self._push(entry)
@@ -80,7 +72,7 @@ class ParkedKeys:
         """Return the entry that has been due longest; set a timer for the next if none is."""
         while self._heap:
             due, _, entry = self._heap[0]
-            if entry not in self._entries or entry.due != due:
+            if entry not in self.entries or entry.due != due:
                 heappop(self._heap)
             elif due <= self._alarm.now():
                 return entry
@@ -91,15 +83,15 @@ class ParkedKeys:
 
     def discard(self, entry: ParkedKey) -> None:
         """Park no longer: the deliveries are in memory, or settled."""
-        self._entries.discard(entry)
-        if entry.key is not None and self._keys.get(entry.key) is entry:
-            del self._keys[entry.key]
+        self.entries.discard(entry)
+        if entry.key is not None and self.by_key.get(entry.key) is entry:
+            del self.by_key[entry.key]
 
     def clear(self) -> None:
         """Park nothing, and cancel the timer."""
         self._alarm.cancel()
-        self._entries.clear()
-        self._keys.clear()
+        self.entries.clear()
+        self.by_key.clear()
         self._heap.clear()
 
     def _push(self, entry: ParkedKey) -> None:

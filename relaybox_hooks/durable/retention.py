@@ -29,7 +29,7 @@ class Retention:
         journal: purged.
         policy: what is kept, and how long.
         registered: the ids of the registered webhooks.
-        give_up_unregistered: dead-letters what has waited too long for its webhook.
+        dead_letter_unregistered: dead-letters what has waited too long for its webhook.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class Retention:
         journal: Journal,
         policy: RetentionPolicy,
         registered: Callable[[], Iterable[str]],
-        give_up_unregistered: Callable[[], Awaitable[None]],
+        dead_letter_unregistered: Callable[[], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._journal = journal
-        self._count = policy.count
+        self._max_count = policy.count
         self._delivered = to_seconds("delivered", policy.delivered, zero=True)
         self._dead = to_seconds("dead", policy.dead, zero=True)
         self._registered = registered
-        self._give_up_unregistered = give_up_unregistered
+        self._dead_letter_unregistered = dead_letter_unregistered
         self._rounds = 0
         self._alarm = Alarm(runtime, self.begin_round)
         self._task: asyncio.Task[None] | None = None
@@ -68,9 +68,9 @@ class Retention:
             if self._rounds % _ROUNDS_PER_NOTE == 0:
                 journal.touch(self._registered(), now)
             self._rounds += 1
-            await journal.purge("delivered", before=now - self._delivered, keep=self._count)
-            await journal.purge("dead", before=now - self._dead, keep=self._count)
-            await self._give_up_unregistered()
+            await journal.purge("delivered", before=now - self._delivered, keep=self._max_count)
+            await journal.purge("dead", before=now - self._dead, keep=self._max_count)
+            await self._dead_letter_unregistered()
             if journal.failing is not None:
                 logger.error("what became of deliveries cannot be written: %s", journal.failing)
         except JournalError as error:

@@ -95,7 +95,7 @@ class UnregisteredDeliveries:
                 webhook_id,
             )
 
-    async def give_up_old(self) -> None:
+    async def dead_letter_old(self) -> None:
         """Make dead letters of what has waited too long for its webhook.
 
         Raises:

@@ -6,7 +6,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Coroutine, Iterable
 from contextvars import Context, ContextVar
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.errors import LaneFullError
@@ -117,20 +117,11 @@ class Lane(Room[ItemT]):
         """Start a worker, kept from the garbage collector while it runs.
 
         A worker removes itself from ``workers`` in the same step in which it finds no more work,
-        so that the next ``enqueue`` starts another; the callback is for one that never begins.
+        so that the next ``enqueue`` starts another. The callback is for one that never begins:
+        any other removes it first, for it would cost another turn of the event loop.
         """
         # Not through the loop's task factory: an eager one would run handlers inside emit,
         # before the lanes further on have been handed the event.
         task = asyncio.Task(work, loop=self.runtime.loop, context=context)
         self.workers.add(task)
         task.add_done_callback(self.workers.discard)
-
-    def worker_began(self) -> asyncio.Task[None]:
-        """Return the current task, a worker that begins.
-
-        It removes itself from ``workers`` from now on: the callback would cost it another turn
-        of the event loop.
-        """
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        task.remove_done_callback(self.workers.discard)
-        return task

@@ -130,7 +130,8 @@ class SubscriberLane(Lane[Event]):
 
     async def _work(self) -> None:
         queue, call, runtime = self._queue, self._call, self.runtime
-        task = self.worker_began()
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task.remove_done_callback(self.workers.discard)
         burst = 0
         try:
             while queue and not self._suspended:

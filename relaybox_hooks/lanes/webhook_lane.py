@@ -89,9 +89,6 @@ class WebhookLane(Lane[Delivery]):
         self._endpoint: Endpoint | None = None
         self._breaker_alarm: Alarm | None = None
 
-    def __str__(self) -> str:
-        return f"webhook {self.target}"
-
     @property
     def target(self) -> str:
         return self.webhook.id
@@ -178,7 +175,7 @@ class WebhookLane(Lane[Delivery]):
         # A copy each time: observers of one loss may cause the next, and break the chain.
         for delivery in tuple(self.queue):
             if delivery.state != IN_FLIGHT:
-                self.give_up_on(delivery, reason)
+                self.dead_letter(delivery, reason)
 
     def reopen(self) -> None:
         """Take in and try again, with a new breaker: much may be mended."""
@@ -248,21 +245,25 @@ class WebhookLane(Lane[Delivery]):
             self.start_worker(self._work(), self.runtime.context.copy())
 
     async def _work(self) -> None:
-        task = self.worker_began()
         attempter = Attempter(self.runtime)
+        attempter.task.remove_done_callback(self.workers.discard)
         try:
-            while (delivery := self._next()) is not None:
+            while True:
+                if self._expiry is not None:
+                    self._expire()  # one that waited long for room may be too old already
+                breaker = self.breaker
+                if breaker is None or breaker.state == CLOSED:
+                    delivery = self.queue.next()
+                else:
+                    delivery = self._next_probe(breaker)
+                if delivery is None:
+                    break
                 await self._attempt(attempter, delivery)
         finally:
-            self.workers.discard(task)
+            self.workers.discard(attempter.task)
 
-    def _next(self) -> Delivery | None:
-        """Return the next delivery to attempt, if there is one and the breaker admits it."""
-        if self._expiry is not None:
-            self._expire()  # one that waited long for room may be too old already
-        breaker = self.breaker
-        if breaker is None or breaker.state == CLOSED:
-            return self.queue.next()
+    def _next_probe(self, breaker: Breaker) -> Delivery | None:
+        """Return the delivery to probe the endpoint with, if the breaker admits one."""
         if not self.queue.ready_count:
             return None
         before = breaker.state
@@ -326,9 +327,9 @@ class WebhookLane(Lane[Delivery]):
             if self._expiry is not None:
                 self._expiry.watch(delivery)
         elif verdict == RETRY:
-            self.give_up_on(delivery, self.closed_for or "exhausted")
+            self.dead_letter(delivery, self.closed_for or "exhausted")
         else:
-            self.give_up_on(delivery, "rejected")
+            self.dead_letter(delivery, "rejected")
             if verdict == ENDPOINT_GONE:
                 self._callbacks.endpoint_gone(self.webhook)
 
@@ -345,19 +346,12 @@ class WebhookLane(Lane[Delivery]):
         attempter: Attempter,
         wait: float | None = None,
     ) -> None:
-        runtime = self.runtime
-        if runtime.notifier.observes_attempts:
-            runtime.notifier.tell_attempt(
-                runtime.clock,
-                self.webhook,
-                delivery.envelope,
-                delivery.attempts,
-                outcome,
-                attempter.began,
-                wait,
-            )
+        clock, notifier, envelope = self.runtime.clock, self.runtime.notifier, delivery.envelope
+        if notifier.observes_attempts:
+            number, began = delivery.attempts, attempter.began
+            notifier.tell_attempt(clock, self.webhook, envelope, number, outcome, began, wait)
 
-    def give_up_on(self, delivery: Delivery, reason: Reason) -> None:
+    def dead_letter(self, delivery: Delivery, reason: Reason) -> None:
         """Make a dead letter of a delivery."""
         if delivery.state == REMOVED:
             return  # an observer of the one before disabled or removed the webhook
@@ -396,6 +390,6 @@ class WebhookLane(Lane[Delivery]):
     def _expire(self) -> None:
         expired = self._expiry.find() if self._expiry is not None else ()
         for delivery in expired:
-            self.give_up_on(delivery, "expired")
+            self.dead_letter(delivery, "expired")
         if expired:
             self.fill()  # they may have blocked the next of their keys

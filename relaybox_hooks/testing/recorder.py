@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.events import Event
@@ -118,16 +119,35 @@ class Recording:
         if self._parts.runtime.outstanding:
             raise AssertionError(f"events are pending after {timeout:g} s:\n{self._hooks.stats()}")
 
-    def _start(self) -> None:
+    async def __aenter__(self) -> Self:
         self._parts.runtime.notifier.subscriber_failed += (self._failed,)
         self._parts.emitter.add_recorder(self._recorded)
+        return self
 
-    def _finish(self) -> None:
-        self._parts.emitter.remove_recorder(self._recorded)
-        notifier = self._parts.runtime.notifier
-        notifier.subscriber_failed = tuple(
-            listener for listener in notifier.subscriber_failed if listener != self._failed
-        )
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc is None:
+                await self._wait_for_subscribers()
+        except BaseException as error:  # pytest.fail() is none of Exception
+            self._note_errors_on(error)
+            raise
+        finally:
+            if exc is not None:
+                self._note_errors_on(exc)
+            self._parts.emitter.remove_recorder(self._recorded)
+            notifier = self._parts.runtime.notifier
+            notifier.subscriber_failed = tuple(
+                listener for listener in notifier.subscriber_failed if listener != self._failed
+            )
+
+    def _note_errors_on(self, error: BaseException) -> None:
+        for other in self.errors:
+            error.add_note(f"a subscriber failed meanwhile: {other!r}")
 
     @contextmanager
     def _recorded(
@@ -202,8 +222,7 @@ class Recording:
         return "recorded so far:" + (f"\n  {more} more, then" if more else "") + "".join(lines)
 
 
-@asynccontextmanager
-async def record(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
+def record(hooks: Hooks[Any]) -> AbstractAsyncContextManager[Recording]:
     """Record what is emitted into ``hooks`` within ``async with``.
 
     The hooks behave as they do without: same receipts, same order, same counts.
@@ -216,17 +235,7 @@ async def record(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
         AssertionError: a subscriber has not finished.
         Exception: a subscriber's.
     """
-    recording = Recording(hooks)
-    recording._start()
-    try:
-        yield recording
-        await recording._wait_for_subscribers()
-    except BaseException as error:  # pytest.fail() is none of Exception
-        for other in recording.errors:
-            error.add_note(f"a subscriber failed meanwhile: {other!r}")
-        raise
-    finally:
-        recording._finish()
+    return Recording(hooks)
 
 
 def _copy(data: object) -> object:

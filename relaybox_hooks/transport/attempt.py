@@ -34,17 +34,18 @@ class Attempter:
     """Makes attempts, one at a time, in the task that it was made in.
 
     Attributes:
+        task: the task that it makes them in.
         began: when the latest attempt began, monotonic.
         deadline: when it must end, monotonic.
         outcome: its outcome, as soon as there is one: the status decides, and reading the rest of
             the response changes nothing.
     """
 
-    __slots__ = ("_overdue", "_runtime", "_task", "began", "deadline", "outcome")
+    __slots__ = ("_overdue", "_runtime", "began", "deadline", "outcome", "task")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._overdue = False
         self.began = 0.0
         self.deadline = 0.0
@@ -87,7 +88,7 @@ class Attempter:
                 if not (response.closed and response.content.at_eof()):  # most have no body
                     await _drain(response, endpoint.max_response)
         except asyncio.CancelledError:
-            if not self._overdue or self._task.uncancel():
+            if not self._overdue or self.task.uncancel():
                 raise
             self.outcome = self.outcome or TIMED_OUT
         finally:
@@ -99,7 +100,7 @@ class Attempter:
         """Cancel the attempt, because its deadline has passed."""
         if not self._overdue:
             self._overdue = True
-            self._task.cancel()
+            self.task.cancel()
 
 
 def of_response(response: ClientResponse, endpoint: Endpoint, time: Any) -> Outcome:

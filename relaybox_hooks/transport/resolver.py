@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 #: Lookups at a time. The event loop's own pool, which aiohttp would use, has 5 threads on a
-#: single core and is shared by the whole process: a few names whose servers are silent would fill it.
+#: single core, for the whole process: a few names whose servers are silent would fill it.
 _THREADS: Final = 64
 
 _Lookup: TypeAlias = tuple[str, int, int]

@@ -1,4 +1,4 @@
-"""The runtime that the parts of one ``Hooks`` share: event loop, clock, HTTP session and the like."""
+"""The runtime that the parts of one ``Hooks`` share: event loop, clock, HTTP session."""
 
 from __future__ import annotations
 

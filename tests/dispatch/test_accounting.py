@@ -17,6 +17,7 @@ from relaybox_hooks import (
     RetryPolicy,
     Webhook,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import Answer, FaultReceiver
 
 
@@ -60,9 +61,9 @@ async def test_many_targets_that_come_and_go_are_not_kept() -> None:
             hooks.once("room:join")(lambda event: None)
             await emit_times(hooks)
             await hooks.join()
-        assert len(hooks._retired) <= 1
+        assert len(parts_of(hooks).accounting.removed) <= 1
         assert hooks.stats()[:2] == (100, 100)
-        assert not hooks._retired
+        assert not parts_of(hooks).accounting.removed
 
 
 class Auditor(Observer):

@@ -24,9 +24,10 @@ from relaybox_hooks import (
     Session,
     Webhook,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import FaultReceiver
 
-NOBODY = Receipt("", 0, 0)
+NO_TARGETS = Receipt("", 0, 0)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ async def test_an_event_that_nobody_wants_is_not_even_looked_at() -> None:
     async with Hooks() as hooks:
         untyped: Any = hooks
         receipt = await untyped.emit("room:join", Trap(), Trap())
-        assert receipt == NOBODY
+        assert receipt == NO_TARGETS
         assert untyped.emit_nowait("room:join", Trap(), Trap()) is receipt
 
 
@@ -138,7 +139,7 @@ async def test_an_event_of_an_application_without_webhooks_is_not_encoded(
     webhook = Webhook(receiver.url, ["*"], KEY, app_pid="app1")
     async with Hooks([webhook]) as hooks:
         untyped: Any = hooks
-        assert await untyped.emit("room:join", Trap(), {"appPid": "app2"}) == NOBODY
+        assert await untyped.emit("room:join", Trap(), {"appPid": "app2"}) == NO_TARGETS
 
 
 async def test_data_for_subscribers_alone_need_not_be_json() -> None:
@@ -351,14 +352,14 @@ def test_emit_from_thread_after_the_loop_has_gone() -> None:
 
     async def main() -> None:
         await hooks.start()
-        await hooks.session.close()
+        await parts_of(hooks).runtime.session.close()
 
     asyncio.run(main())
     with pytest.raises(HooksClosedError):
         hooks.emit_from_thread("room:join", ROOM)
     with pytest.warns(ResourceWarning, match="unclosed <Hooks open"):
         hooks.__del__()
-    hooks._state = "closed"
+    parts_of(hooks).runtime.state = "closed"
 
 
 def test_a_thread_that_waits_for_room_is_told_when_the_loop_ends() -> None:
@@ -377,12 +378,12 @@ def test_a_thread_that_waits_for_room_is_told_when_the_loop_ends() -> None:
 
     async def main() -> None:
         await hooks.start()
-        await hooks.session.close()
+        await parts_of(hooks).runtime.session.close()
         thread.start()
-        while not any(lane.waiters for lane in hooks._lanes()):
+        while not any(lane.waiters for lane in parts_of(hooks).registry.lanes()):
             await asyncio.sleep(0)
 
     asyncio.run(main())
     thread.join()
     assert [error.state for error in errors] == ["closing"]
-    hooks._state = "closed"
+    parts_of(hooks).runtime.state = "closed"

@@ -62,7 +62,7 @@ async def test_a_replayed_letter_keeps_its_id_and_is_stamped_anew(
         assert await soon(hooks.replay()) == (1, 0, 0)
         assert await hooks.dead_letters() == []
         row = hooks.stats().targets["root"]
-        assert (row.accepted, row.delivered, row.failed) == (1, 1, 0)
+        assert (row.accepted, row.delivered, row.failed, row.replayed) == (1, 0, 1, 1)
         assert_consistent(hooks.stats())
     first, second = requests_of(receiver, [event_id])
     assert (sent_at(first)[11:19], sent_at(second)[11:19]) == ("22:13:20", "23:13:20")
@@ -82,7 +82,8 @@ async def test_a_webhook_registered_again_signs_with_its_new_key(
         hooks.add_webhook(webhook_to(receiver, "/new", id="root", signing_key="another key"))
         assert await soon(hooks.replay()) == (1, 0, 0)
         assert_consistent(hooks.stats())
-        assert (hooks.stats().delivered, hooks.stats().failed) == (1, 0)
+        stats = hooks.stats()
+        assert (stats.delivered, stats.failed, stats.replayed) == (0, 1, 1)
     last = receiver.requests[-1]
     assert last.path == "/new"
     signature = last.headers["X-Relaybox-Webhook-Signature"]
@@ -117,7 +118,8 @@ async def test_a_letter_of_a_full_lane_outlives_its_registration_too(
         mood.fault = Answer()
         assert await soon(hooks.replay(reason="overflow")) == (1, 0, 0)
         assert_consistent(hooks.stats())
-        assert (hooks.stats().delivered, hooks.stats().dropped) == (1, 0)
+        stats = hooks.stats()
+        assert (stats.delivered, stats.dropped, stats.replayed) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ async def test_replay_passes_by_lane_and_breaker(
         mood.fault = Answer()
         assert await soon(hooks.replay()) == (1, 0, 0)
         after = hooks.stats().targets["root"]
-        assert after == before._replace(delivered=1, dropped=0)
+        assert after == before._replace(replayed=1)
         assert_consistent(hooks.stats())
     assert [each.replayed for each in watch.attempts] == [False, True, True]
     assert watch.states == [("closed", "open")]
@@ -307,7 +309,8 @@ async def test_replays_side_by_side_send_each_letter_once(
         reports = await soon(asyncio.gather(*(hooks.replay(rate=1e6) for _ in range(4))))
         assert sum(report.delivered for report in reports) == 6
         assert await hooks.dead_letters() == []
-        assert (hooks.stats().delivered, hooks.stats().failed) == (6, 0)
+        stats = hooks.stats()
+        assert (stats.delivered, stats.failed, stats.replayed) == (0, 6, 6)
         assert_consistent(hooks.stats())
     assert sorted(each.event_id or "" for each in receiver.accepted) == sorted(ids)
 

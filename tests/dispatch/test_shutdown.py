@@ -31,6 +31,7 @@ from relaybox_hooks import (
     Timeouts,
 )
 from relaybox_hooks.dispatch import shutdown as closing
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang
 from relaybox_hooks.testing.clock import VirtualClock
 
@@ -244,7 +245,7 @@ async def test_a_cancelled_close_ends_the_drain_at_once_and_still_accounts(
         close.cancel()
         with pytest.raises(asyncio.CancelledError):
             await soon(close)
-        assert hooks.session.closed
+        assert parts_of(hooks).runtime.session.closed
         assert hooks.stats().pending == 0
         assert [letter.reason for letter in await hooks.dead_letters()] == ["shutdown"]
         report = await soon(hooks.aclose())

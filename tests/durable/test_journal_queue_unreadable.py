@@ -1,4 +1,4 @@
-"""A journal that cannot be read for a while: it is asked again, and nobody is told twice."""
+"""A journal that cannot be read for a while: it is asked again, and logged once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support import dispatcher, emit, soon, webhook_to
 
-from relaybox_hooks.journal import JournalError, StoredDelivery
+from relaybox_hooks.journal import Grant, JournalError, StoredDelivery
 from relaybox_hooks.testing import FaultReceiver, VirtualClock
 from relaybox_hooks.testing.memory_journal import MemoryJournal
 
@@ -22,11 +22,11 @@ class Flaky(MemoryJournal):
         self.broken = False
         self.asked = 0
 
-    async def lease(self, webhook_id: str, **which: Any) -> list[StoredDelivery]:
+    async def read(self, grant: Grant, webhook_id: str, **which: Any) -> list[StoredDelivery]:
         self.asked += 1
         if self.broken:
             raise JournalError(None, "it is broken")
-        return await super().lease(webhook_id, **which)
+        return await super().read(grant, webhook_id, **which)
 
 
 async def test_deliveries_that_cannot_be_read_wait_until_they_can(

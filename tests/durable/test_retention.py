@@ -18,6 +18,7 @@ from support import (
 from relaybox_hooks import (
     RetentionPolicy,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
 
 pytestmark = pytest.mark.usefixtures("unavailable")
@@ -48,9 +49,10 @@ async def test_retention_goes_by_age_and_count(
                 await emit(hooks)
             await soon(hooks.join())
         await clock.advance(61)
-        # Housekeeping has begun before this question and is answered before it.
-        assert hooks.keeper is not None
-        await soon(hooks.keeper.journal.flush())
+        # The round has begun before this query and is done before it.
+        gateway = parts_of(hooks).gateway
+        assert gateway is not None
+        await soon(gateway.flush())
         while len(await soon(hooks.deliveries())) > left:
             await asyncio.sleep(0)
         assert len(await hooks.deliveries()) == left

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.journals import make_journal
 
-from relaybox_hooks.journal import Journal, SQLiteJournal
-from relaybox_hooks.testing.memory_journal import MemoryJournal
+from relaybox_hooks.journal import Journal
 
 
 @pytest.fixture
@@ -18,18 +18,8 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["memory", "sqlite"])
 async def journal(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Journal]:
-    """Every implementation, open, with room for 1000 pending deliveries."""
-    made: Journal = (
-        MemoryJournal(max_pending=1000)
-        if request.param == "memory"
-        else SQLiteJournal(path, max_pending=1000)
-    )
+    """Every implementation, open."""
+    made = make_journal(request.param, path)
     await made.open()
     yield made
     await made.aclose()
-
-
-@pytest.fixture
-async def sqlite(path: Path) -> AsyncIterator[SQLiteJournal]:
-    async with SQLiteJournal(path) as made:
-        yield made

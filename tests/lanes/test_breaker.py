@@ -20,7 +20,7 @@ POLICY = BreakerPolicy(failures=3, cooldown=5, maximum=15)
 def opened(policy: BreakerPolicy = POLICY) -> Breaker:
     breaker = Breaker(policy)
     for _ in range(policy.failures):
-        breaker.failure(0.0, breaker.turn)
+        breaker.failure(0.0, breaker.generation)
     return breaker
 
 
@@ -31,19 +31,19 @@ def state(breaker: Breaker) -> BreakerState:
 
 def test_it_opens_after_failures_in_a_row() -> None:
     breaker = Breaker(POLICY)
-    breaker.failure(0.0, breaker.turn)
-    breaker.failure(0.0, breaker.turn)
+    breaker.failure(0.0, breaker.generation)
+    breaker.failure(0.0, breaker.generation)
     assert state(breaker) == CLOSED
     assert breaker.admit(0.0)
-    breaker.failure(7.0, breaker.turn)
+    breaker.failure(7.0, breaker.generation)
     assert (state(breaker), breaker.until) == (OPEN, 12.0)
 
 
 def test_a_success_in_between_starts_the_count_again() -> None:
     breaker = Breaker(POLICY)
     for _ in range(10):
-        breaker.failure(0.0, breaker.turn)
-        breaker.failure(0.0, breaker.turn)
+        breaker.failure(0.0, breaker.generation)
+        breaker.failure(0.0, breaker.generation)
         breaker.success()
     assert state(breaker) == CLOSED
 
@@ -69,27 +69,27 @@ def test_each_failed_probe_doubles_the_cooldown_up_to_the_maximum() -> None:
         waits.append(breaker.until - now)
         now = breaker.until
         assert breaker.admit(now)
-        breaker.failure(now, breaker.turn)
+        breaker.failure(now, breaker.generation)
     assert waits == [5.0, 10.0, 15.0, 15.0]
 
 
 def test_a_successful_probe_closes_it_and_forgets_the_past() -> None:
     breaker = opened()
     breaker.admit(5.0)
-    breaker.failure(5.0, breaker.turn)
+    breaker.failure(5.0, breaker.generation)
     breaker.admit(15.0)
     breaker.success()
     assert state(breaker) == CLOSED
     for _ in range(3):
         assert state(breaker) == CLOSED
-        breaker.failure(20.0, breaker.turn)
+        breaker.failure(20.0, breaker.generation)
     assert breaker.until == 25.0, "the first cooldown again"
 
 
 def test_late_failures_of_attempts_begun_before_opening_change_nothing() -> None:
     """Not while it is open, and above all not while a probe is under way."""
     breaker = Breaker(POLICY)
-    before = breaker.turn
+    before = breaker.generation
     for _ in range(3):
         breaker.failure(0.0, before)
     breaker.failure(4.0, before)
@@ -113,24 +113,24 @@ def test_a_late_success_closes_it_because_the_endpoint_answers_again() -> None:
 def test_an_abandoned_probe_lets_the_next_one_go_at_once() -> None:
     breaker = opened()
     breaker.admit(5.0)
-    breaker.abandon(6.0, breaker.turn)
+    breaker.inconclusive(6.0, breaker.generation)
     assert (state(breaker), breaker.until) == (OPEN, 6.0)
     assert breaker.admit(6.0)
-    breaker.failure(6.0, breaker.turn)
+    breaker.failure(6.0, breaker.generation)
     assert breaker.until == 16.0, "twice the cooldown, as after the first probe"
 
 
 def test_abandoning_anything_but_the_probe_changes_nothing() -> None:
     breaker = Breaker(POLICY)
-    before = breaker.turn
-    breaker.abandon(0.0, before)
+    before = breaker.generation
+    breaker.inconclusive(0.0, before)
     assert state(breaker) == CLOSED
     for _ in range(3):
         breaker.failure(0.0, before)
-    breaker.abandon(1.0, before)
+    breaker.inconclusive(1.0, before)
     assert (state(breaker), breaker.until) == (OPEN, 5.0)
     breaker.admit(5.0)
-    breaker.abandon(6.0, before)
+    breaker.inconclusive(6.0, before)
     assert state(breaker) == HALF_OPEN
 
 
@@ -146,7 +146,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @property
     def probes(self) -> int:
-        return sum(turn == self.breaker.turn for turn in self.under_way)
+        return sum(turn == self.breaker.generation for turn in self.under_way)
 
     @rule(seconds=st.integers(0, 20))
     def wait(self, seconds: int) -> None:
@@ -158,14 +158,14 @@ class BreakerMachine(RuleBasedStateMachine):
         admitted = self.breaker.admit(self.now)
         assert admitted == (before == CLOSED or (before == OPEN and self.now >= until))
         if admitted:
-            self.under_way.append(self.breaker.turn)
+            self.under_way.append(self.breaker.generation)
 
     @precondition(lambda self: self.under_way)
     @rule(pick=st.integers(0), how=st.sampled_from(["success", "failure", "abandon"]))
     def end(self, pick: int, how: str) -> None:
         turn = self.under_way.pop(pick % len(self.under_way))
-        before = state(self.breaker), self.breaker.until, self.breaker.turn
-        current = turn == self.breaker.turn
+        before = state(self.breaker), self.breaker.until, self.breaker.generation
+        current = turn == self.breaker.generation
         if how == "success":
             self.breaker.success()
             self.failed_probes = 0
@@ -174,9 +174,9 @@ class BreakerMachine(RuleBasedStateMachine):
         if how == "failure":
             self.breaker.failure(self.now, turn)
         else:
-            self.breaker.abandon(self.now, turn)
+            self.breaker.inconclusive(self.now, turn)
         if not current:
-            assert before == (state(self.breaker), self.breaker.until, self.breaker.turn)
+            assert before == (state(self.breaker), self.breaker.until, self.breaker.generation)
         elif before[0] == HALF_OPEN:
             self.failed_probes += how == "failure"
             cooldown = min(15, 5 * 2**self.failed_probes) if how == "failure" else 0
@@ -210,9 +210,9 @@ def test_an_open_breaker_is_as_open_after_a_restart() -> None:
     """The wall clock carries it over: monotonic clocks start anew."""
     policy = BreakerPolicy(failures=1, cooldown=10, maximum=100)
     before = Breaker(policy)
-    before.failure(50.0, before.turn)
+    before.failure(50.0, before.generation)
     assert before.admit(60.0)
-    before.failure(60.0, before.turn)
+    before.failure(60.0, before.generation)
     saved = before.saved(61.0, 1000.0)
     assert saved == {"cooldown": 20.0, "until": 1019.0}
 
@@ -221,7 +221,7 @@ def test_an_open_breaker_is_as_open_after_a_restart() -> None:
     assert after.state == "open"
     assert not after.admit(14.9)
     assert after.admit(15.0)
-    after.failure(15.0, after.turn)
+    after.failure(15.0, after.generation)
     assert after.until == 55.0, "the cooldown goes on doubling"
 
 
@@ -231,7 +231,7 @@ def test_a_closed_breaker_has_nothing_to_remember() -> None:
 
 def test_a_probe_under_way_at_the_crash_is_made_again_at_once() -> None:
     breaker = Breaker(BreakerPolicy(failures=1, cooldown=10))
-    breaker.failure(0.0, breaker.turn)
+    breaker.failure(0.0, breaker.generation)
     assert breaker.admit(10.0)
     saved = breaker.saved(11.0, 100.0)
     assert saved is not None

@@ -15,6 +15,7 @@ from support import ROOM, until
 
 from relaybox_hooks import Event, Hooks, RelayboxHooksError
 from relaybox_hooks.dispatch import shutdown as closing
+from relaybox_hooks.hooks import parts_of
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ async def test_a_subscriber_may_close_other_hooks() -> None:
         await outer.emit("room:join", ROOM)
         await outer.join()
         assert outer.stats().delivered == 1
-        assert inner.session.closed
+        assert parts_of(inner).runtime.session.closed
 
 
 async def test_a_handler_that_swallows_its_cancellation_is_given_no_further_event() -> None:
@@ -308,7 +309,7 @@ async def test_a_handler_left_behind_changes_no_count_when_it_ends_at_last(
     await hooks.start()
     await hooks.emit("room:join", ROOM)
     await began.wait()
-    (worker,) = next(iter(hooks._lanes())).workers
+    (worker,) = next(iter(parts_of(hooks).registry.lanes())).workers
     report = await hooks.aclose(0)
     assert "swallows its cancellation and is left behind" in caplog.text
     release.set()
@@ -326,7 +327,7 @@ async def test_a_worker_that_never_begins_is_replaced() -> None:
     async with Hooks() as hooks:
         hooks.on("room:join")(handler)
         receipts = [await hooks.emit("room:join", ROOM)]
-        (worker,) = next(iter(hooks._lanes())).workers
+        (worker,) = next(iter(parts_of(hooks).registry.lanes())).workers
         worker.cancel()
         await asyncio.wait([worker])
         assert not told

@@ -12,6 +12,7 @@ from relaybox_hooks import (
     RetryPolicy,
     Webhook,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.targets.policies import CLOSED, HALF_OPEN, OPEN, BreakerState
 from relaybox_hooks.testing import (
     Answer,
@@ -22,7 +23,7 @@ from relaybox_hooks.testing import (
     ResetAfterRead,
 )
 from relaybox_hooks.testing.clock import VirtualClock
-from relaybox_hooks.transport.endpoint import open_session
+from relaybox_hooks.transport.prebuilt_request import open_session
 
 POLICY = BreakerPolicy(failures=3, cooldown=5, maximum=15)
 STEADY = RetryPolicy(attempts=50, initial=1, factor=1, jitter=0)
@@ -211,8 +212,8 @@ async def test_a_probe_that_is_refused_an_address_does_not_leave_it_half_open() 
             await watch.attempted_times(1)
             for _ in range(3):
                 await emit(hooks)
-            async with hooks.session:
-                hooks.session = open_session(EgressPolicy.PUBLIC_ONLY)
+            async with parts_of(hooks).runtime.session:
+                parts_of(hooks).runtime.session = open_session(EgressPolicy.PUBLIC_ONLY)
             await clock.advance(1.0)
             await soon(hooks.join())
             assert state_of(hooks) == OPEN

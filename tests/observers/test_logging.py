@@ -9,6 +9,7 @@ import pytest
 from support import METHODS, STEADY, Watch, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import BreakerPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.observers.logging import LoggingObserver
 from relaybox_hooks.testing import Answer, FaultReceiver, Garbage, Hang, ResetAfterRead
 from relaybox_hooks.testing.clock import VirtualClock
@@ -169,5 +170,5 @@ async def test_logging_can_be_switched_off(caplog: pytest.LogCaptureFixture) -> 
         hooks.add_subscriber("room:join", lambda event: 1 / 0)
         await emit(hooks)
         await soon(hooks.join())
-        assert all(getattr(hooks.notifier, method) == () for method in METHODS)
+        assert all(getattr(parts_of(hooks).runtime.notifier, method) == () for method in METHODS)
     assert lines(caplog, logging.DEBUG) == []

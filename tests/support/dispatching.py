@@ -20,9 +20,9 @@ from relaybox_hooks import (
     Stats,
     TargetStats,
     Webhook,
+    observer,
 )
 from relaybox_hooks.events import RoomData
-from relaybox_hooks.observer import Notifier
 from relaybox_hooks.targets.policies import BreakerState
 from relaybox_hooks.testing import Fault, FaultReceiver, ReceivedRequest
 from relaybox_hooks.testing.clock import VirtualClock
@@ -35,10 +35,11 @@ ROOM: Final[RoomData] = {"roomId": "chat:one"}
 START: Final = datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
 
 #: The methods of observers that the notifier knows.
-METHODS: Final = Notifier.__slots__[1:]
 
 #: No retry: what fails is a dead letter.
 ONCE: Final = RetryPolicy(attempts=1)
+#: The methods of an observer.
+METHODS: Final = observer.METHODS
 #: Retries without dice.
 STEADY: Final = RetryPolicy(jitter=0)
 

@@ -17,10 +17,19 @@ import apsw
 import pytest
 
 from relaybox_hooks import Session
-from relaybox_hooks.journal import Journal, JournalError, SQLiteJournal
-from relaybox_hooks.journal.protocol import StoredOutcome
+from relaybox_hooks.journal import (
+    PERMANENT,
+    Change,
+    DeliveryState,
+    Journal,
+    JournalError,
+    SQLiteJournal,
+    StoredDelivery,
+    StoredOutcome,
+)
 from relaybox_hooks.journal.sqlite.queries import Steps
 from relaybox_hooks.journal.sqlite.rows import Store
+from relaybox_hooks.testing import MemoryJournal
 from relaybox_hooks.wire.envelope import Envelope
 
 REFUSED: Final = StoredOutcome(None, "ClientConnectorError", "refused")
@@ -28,18 +37,75 @@ BUSY: Final = StoredOutcome(503, None, "")
 FINE: Final = StoredOutcome(204, None, "")
 
 
+def make_journal(kind: str, path: Path, **options: Any) -> Journal:
+    """A journal that is not open yet: ``"memory"``, or ``"sqlite"`` in the file ``path``."""
+    return MemoryJournal(**options) if kind == "memory" else SQLiteJournal(path, **options)
+
+
 def envelope(number: int, name: str = "room:join", *, size: int = 0) -> Envelope:
     """The event ``event-<number>``, emitted at that many seconds."""
     return Envelope(f"event-{number}", name, b'{"data":' + b"1" * size, float(number))
 
 
-async def stored(journal: SQLiteJournal, webhook_id: str = "a") -> list[str]:
+def delivered(
+    journal: Journal,
+    *seqs: int,
+    attempts: int = 1,
+    outcome: StoredOutcome | None = FINE,
+    at: float = 5.0,
+    before: DeliveryState = "pending",
+) -> None:
+    """Commit that these deliveries were delivered."""
+    journal.commit(
+        PERMANENT,
+        [Change(seq, "delivered", attempts, outcome, at, before=before) for seq in seqs],
+    )
+
+
+def dead(
+    journal: Journal,
+    *seqs: int,
+    reason: str = "exhausted",
+    attempts: int = 1,
+    outcome: StoredOutcome | None = BUSY,
+    at: float = 5.0,
+    before: DeliveryState = "pending",
+) -> None:
+    """Commit that these deliveries are dead letters."""
+    journal.commit(
+        PERMANENT,
+        [Change(seq, "dead", attempts, outcome, at, reason, before) for seq in seqs],
+    )
+
+
+def retry_at(
+    journal: Journal,
+    due: float,
+    *seqs: int,
+    attempts: int = 1,
+    outcome: StoredOutcome | None = BUSY,
+    before: DeliveryState = "pending",
+) -> None:
+    """Commit that another attempt of these deliveries is due at that moment."""
+    journal.commit(
+        PERMANENT,
+        [Change(seq, "pending", attempts, outcome, due, before=before) for seq in seqs],
+    )
+
+
+async def pending(
+    journal: Journal, webhook_id: str = "a", *, limit: int = 10**6, **options: Any
+) -> list[StoredDelivery]:
+    """The pending deliveries of a webhook."""
+    return await journal.read(PERMANENT, webhook_id, limit=limit, **options)
+
+
+async def stored(journal: Journal, webhook_id: str = "a") -> list[str]:
     """The ids of the events pending for a webhook."""
-    rows = await journal.lease(webhook_id, limit=10**6, until=0)
-    return [row.envelope.id for row in rows]
+    return [row.envelope.id for row in await pending(journal, webhook_id)]
 
 
-async def refused(path: Path) -> JournalError:
+async def open_error(path: Path) -> JournalError:
     """The error that opening raises."""
     with pytest.raises(JournalError) as caught:
         await SQLiteJournal(path).open()
@@ -57,14 +123,14 @@ def integrity(path: Path) -> Any:
         connection.close()
 
 
-async def bury(journal: Journal, *webhook_ids: str) -> list[str]:
-    """Append an event for each webhook and give up on it; returns the events' ids."""
+async def append_dead(journal: Journal, *webhook_ids: str) -> list[str]:
+    """Append an event for each webhook and make a dead letter of it; returns the events' ids."""
     for number, webhook_id in enumerate(webhook_ids):
         event = Envelope.encode(
             f"e-{number}", "room:join", {"roomId": "x"}, Session(), 10_000, time=time.time()
         )
-        (seq,) = await journal.append(event, [(webhook_id, None)])
-        journal.bury(seq, "exhausted", attempts=5, outcome=BUSY, at=time.time())
+        (seq,) = await journal.append_nowait(event, [(webhook_id, None)])
+        dead(journal, seq, attempts=5, at=time.time())
     await journal.flush()
     return [f"e-{number}" for number in range(len(webhook_ids))]
 
@@ -110,7 +176,7 @@ class Observed:
             go_on.wait()
             yield
 
-        self.task = loop.create_task(self.journal._ask(wait))
+        self.task = loop.create_task(self.journal._query(wait))
         await reached.wait()
         self.commits.clear()
         return go_on.set

@@ -22,6 +22,7 @@ from relaybox_hooks import (
     UnknownEventError,
     Webhook,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.testing import FaultReceiver, Hang, record
 
 LOBBY: Any = {"roomId": "lobby"}
@@ -136,13 +137,13 @@ async def test_event_that_waits_for_room_stands_where_it_was_emitted() -> None:
 
 async def test_recordings_nest_and_leave_no_trace() -> None:
     async with Hooks() as hooks:
-        before = dict(vars(hooks)), hooks.notifier.subscriber_failed
+        before = dict(vars(hooks)), parts_of(hooks).runtime.notifier.subscriber_failed
         async with record(hooks) as outer:
             await hooks.emit("room:join", LOBBY)
             async with record(hooks) as inner:
                 await hooks.emit("room:leave", LOBBY)
             await hooks.emit("room:destroy", LOBBY)
-        assert (vars(hooks), hooks.notifier.subscriber_failed) == before
+        assert (vars(hooks), parts_of(hooks).runtime.notifier.subscriber_failed) == before
     assert outer.names == ["room:join", "room:leave", "room:destroy"]
     assert inner.names == ["room:leave"]
 
@@ -274,7 +275,7 @@ async def test_end_waits_for_subscribers_and_not_for_webhooks() -> None:
             async with record(hooks) as recording:
                 await hooks.emit("room:join", LOBBY)
             assert handled == recording.names == ["room:join", "room:leave"]
-            assert hooks.outstanding == 2
+            assert parts_of(hooks).runtime.outstanding == 2
 
 
 async def test_end_names_a_subscriber_that_does_not_finish(monkeypatch: pytest.MonkeyPatch) -> None:

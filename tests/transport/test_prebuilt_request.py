@@ -18,7 +18,7 @@ from yarl import URL
 from relaybox_hooks import EgressPolicy, Hooks, Webhook
 from relaybox_hooks.testing import Answer, FaultReceiver, ReceivedRequest
 from relaybox_hooks.transport import prebuilt_request as posting
-from relaybox_hooks.transport.endpoint import open_session
+from relaybox_hooks.transport.prebuilt_request import open_session
 
 
 async def delivered(webhook: Webhook, status: str = "away", **options: Any) -> None:
