@@ -1,4 +1,4 @@
-"""What does an ``emit`` cost that nobody, or one local function, is listening for?
+"""What does an ``emit`` cost that matches nothing, or one local function?
 
 One that matches nothing is compared with an empty ``async def`` awaited, which is the least that
 an awaited call can cost. One to a subscriber is compared with the buses that people use for that
@@ -161,7 +161,7 @@ async def having_run(name: str, burst: int) -> None:
 
 
 async def unmatched(rounds: int, size: int) -> Turns:
-    """Emits that nobody wants, though webhooks are registered."""
+    """Emits that match nothing, though webhooks are registered."""
     elsewhere = Webhook(_URL, ["room:join"], _KEY)
     of_others = Webhook(_URL, ["room:publish"], _KEY, app_pid=f"not-{APP}")
     async with Hooks([elsewhere]) as idle, Hooks([of_others]) as foreign:

@@ -182,7 +182,7 @@ async def _accept(
 
     await hooks.start()
     turns = await take_turns({_HOOKS: ours, _BARE: theirs}, rounds=rounds, size=size)
-    stored = journal.pending_total
+    stored = journal.backlog().pending
     assert stored == bare.seq == (rounds + 1) * size
     await hooks.aclose(0)
     bare.close()
@@ -304,7 +304,7 @@ async def _reopen(path: Path, url: str, delivered: int) -> Reopened:
     await hooks.start()
     opened = perf_counter()
     pending, level = hooks.stats().pending, resident()
-    while (done := hooks.stats().delivered) < delivered:  # noqa: ASYNC110 - nobody tells
+    while (done := hooks.stats().delivered) < delivered:  # noqa: ASYNC110 - nothing reports it
         await asyncio.sleep(0.01)
     delivering = perf_counter() - opened
     await hooks.aclose(0)

@@ -52,7 +52,7 @@ _FLAT: Final = 1.0
 #: Bytes that an idle webhook may hold.
 _IDLE: Final = 4096
 #: Webhooks that are sent their event together. They share one host, so this many connections
-#: are open at the most.
+#: are open at most.
 _WAVE: Final = 100
 #: Emits after which the emitter lets the event loop turn, as a server does between requests.
 _TURN: Final = 50
@@ -157,7 +157,7 @@ def dead_tables(runs: Sequence[Dead]) -> list[Table]:
         ]
         for each in runs
     ]
-    fate = ("", "bytes/emit", "emits/s", "attempts", "dropped", "given up", "pending", "letters")
+    fate = ("", "bytes/emit", "emits/s", "attempts", "dropped", "given up", "pending", "dead letters")
     return [
         Table("Resident MiB after emits to an endpoint", ("", *(e.name for e in runs)), levels),
         Table("Slope after the first fifth, and what became of the events", fate, fates),

@@ -19,7 +19,7 @@ _HEAD: Final = """\
 # Results
 
 Written by `python -m benchmarks` from the summary of the latest run of each. Each target is a
-limit that a figure may come to at the most; ratios compare contenders that took turns in one run.
+limit that a figure may come to at most; ratios compare contenders that took turns in one run.
 """
 
 

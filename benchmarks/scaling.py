@@ -56,7 +56,7 @@ class Plan:
 
     rounds: int
     deliveries: int
-    #: Bytes that a round sends at the most: the larger the bodies the fewer.
+    #: Bytes that a round sends at most: the larger the bodies the fewer.
     sent: int
 
 

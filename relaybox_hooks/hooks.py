@@ -86,8 +86,7 @@ class Hooks(Generic[CustomT_contra]):
     emit: EmitCall[Coroutine[Any, Any, Receipt], CustomT_contra]
     """Hand an event to every target that matches; handlers and HTTP run later.
 
-    Returns as soon as all of them have it: at once, unless a full lane's policy is to wait. See
-    :class:`~relaybox_hooks.dispatch.typed_calls.EmitCall` for its arguments and errors.
+    See :class:`~relaybox_hooks.dispatch.typed_calls.EmitCall` for its arguments and errors.
     """
 
     emit_nowait: EmitCall[Receipt, CustomT_contra]
@@ -162,8 +161,8 @@ class Hooks(Generic[CustomT_contra]):
         self.emit = parts.emitter.emit
         self.emit_nowait = parts.emitter.emit_nowait
         self.emit_from_thread = parts.emitter.emit_from_thread
-        self.on = cast("OnCall[CustomT_contra]", parts.registry.on)
-        self.once = cast("OnCall[CustomT_contra]", parts.registry.once)
+        registry: Any = parts.registry
+        self.on, self.once = registry.on, registry.once
         for webhook in webhooks:
             self.add_webhook(webhook)
 
@@ -339,9 +338,9 @@ class Hooks(Generic[CustomT_contra]):
         """Open the HTTP session and begin to accept events; harmless where that is done.
 
         Raises:
-            HooksClosedError: they were closed. Make new ones.
+            HooksClosedError: they were closed; create new ones.
             RelayboxHooksError: they are open in another event loop.
-            JournalError: the journal cannot be opened. Make new ones, with a new journal.
+            JournalError: the journal cannot be opened; create new ones, with a new journal.
         """
         await self._lifecycle.start(self, self.stats)
 
@@ -355,8 +354,8 @@ class Hooks(Generic[CustomT_contra]):
             timeout: seconds for the drain; ``close_timeout`` by default.
 
         Returns:
-            How much was delivered and how much was left. What was left for webhooks stays in the
-            journal or, where there is none, is dead-lettered (``shutdown``) and logged.
+            How much was delivered, and left: for webhooks it stays in the journal or, where there
+            is none, is dead-lettered (``shutdown``) and logged.
         """
         limit = self._close_timeout
         if timeout is not None:

@@ -179,7 +179,7 @@ class Notifier:
                 or callable(vars(observer).get(method))
             )
             setattr(self, method, bound)
-        self.observes_attempts = bool(self.attempted or self.delivered or self.retried)
+        self.observes_attempts: bool = bool(self.attempted or self.delivered or self.retried)
 
     def tell(self, listeners: Listeners, *args: Any) -> None:
         """Call each listener; one that raises is logged the first time it does."""

@@ -25,7 +25,7 @@ class Accounting:
     def __init__(self, runtime: Runtime, dead_letter_limit: int) -> None:
         self._runtime = runtime
         self.dead_letters: DeadLetterStore = MemoryDeadLetters(dead_letter_limit)
-        self.totals = Totals()
+        self.totals: Totals = Totals()
         self.removed: set[Lane[Any]] = set()
 
     def dead_letter(

@@ -70,11 +70,11 @@ class Emission:
     )
 
     def __init__(self, event_id: str, name: str, envelope: Envelope | None) -> None:
-        self.event_id = event_id
-        self.name = name
-        self.envelope = envelope
-        self.accepted = 0
-        self.dropped = 0
+        self.event_id: str = event_id
+        self.name: str = name
+        self.envelope: Envelope | None = envelope
+        self.accepted: int = 0
+        self.dropped: int = 0
         self.items: list[tuple[Lane[Any], Any]] = []
         self.stored: list[tuple[WebhookLane, Delivery]] = []
         self.waiting: list[tuple[Room[Any], Waiter[Any]]] = []
@@ -147,7 +147,9 @@ class Emitter:
         if route is None:
             with ExitStack() as recording:
                 route, taken = self._record(recording, name, data, session)
-                receipt = await self._emit_to(route, name, data, session)
+                receipt = NO_TARGETS
+                if not route.idle:
+                    receipt = await self._emit_to(route, name, data, session)
                 for each in taken:
                     each(receipt)
                 return receipt

@@ -16,7 +16,7 @@ from relaybox_hooks.lanes.memory_queue import MemoryQueue
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.lanes.webhook_lane import MakeQueue, WebhookLane
 from relaybox_hooks.stats import Stats, TargetStats
-from relaybox_hooks.targets.routing import Router
+from relaybox_hooks.targets.routing import Route, Router
 from relaybox_hooks.targets.settings import Settings, resolve
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import Webhook
@@ -60,7 +60,7 @@ class Registry:
             self.endpoint_gone,
             gateway.save_state if gateway is not None else _no_state,
         )
-        self.routes = self._router.routes
+        self.routes: dict[str, Route[SubscriberLane, WebhookLane]] = self._router.routes
 
     # Subscribers
 

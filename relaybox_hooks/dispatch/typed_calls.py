@@ -58,6 +58,8 @@ class Decorator(Protocol[DataT]):
 class EmitCall(Protocol[ReturnT_co, CustomT_contra]):
     """Hands an event to every target that matches; handlers and HTTP run later.
 
+    Returns as soon as all of them have it: at once, unless a full lane's policy is to wait.
+
     Args:
         name: a declared event's name.
         data: any JSON value; webhooks are sent what it is now, whatever becomes of it.

@@ -55,13 +55,15 @@ class JournalGateway:
     ) -> None:
         self._runtime = runtime
         self._journal = journal
-        self._open = False
-        self.opened = False
+        self._open: bool = False
+        self.opened: bool = False
         self._lanes: dict[str, tuple[WebhookLane, JournalQueue]] = {}
         self._room = JournalRoom(journal, self._registered_lanes)
-        self.log = DeliveryLog(journal)
-        self.dead_letters = JournalDeadLetters(journal, self.commit, runtime.now)
-        self.unregistered = UnregisteredDeliveries(
+        self.log: DeliveryLog = DeliveryLog(journal)
+        self.dead_letters: JournalDeadLetters = JournalDeadLetters(
+            journal, self.commit, runtime.now
+        )
+        self.unregistered: UnregisteredDeliveries = UnregisteredDeliveries(
             self, runtime, retention, keep_dead_letter, count_unregistered
         )
         self._retention = Retention(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from relaybox_hooks.clock import Alarm
@@ -98,7 +98,9 @@ class JournalQueue:
         self._sink = sink
         self._callbacks = callbacks
         self._memory = MemoryQueue(runtime, callbacks.ready)
-        self.next = self._memory.next  # without another call on every delivery's way
+        self.next: Callable[[], Delivery | None] = (
+            self._memory.next
+        )  # without another call on every delivery's way
         self._parked = ParkedKeys(runtime, self._read_on)
         self._read_again = Alarm(runtime, self._read_on)
         self._loaded: dict[int, Delivery] = {}

@@ -43,9 +43,9 @@ class Append:
         on_stored: OnStored,
         on_failed: Callable[[], None],
     ) -> None:
-        self.envelope = envelope
-        self.targets = targets
-        self.pending = True
+        self.envelope: Envelope = envelope
+        self.targets: Targets = targets
+        self.pending: bool = True
         self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._on_stored = on_stored
         self._on_failed = on_failed

@@ -24,10 +24,10 @@ class ParkedKey:
     __slots__ = ("after", "append_missed", "due", "key")
 
     def __init__(self, key: str | None, after: int, due: float) -> None:
-        self.key = key
-        self.after = after
-        self.due = due
-        self.append_missed = False
+        self.key: str | None = key
+        self.after: int = after
+        self.due: float = due
+        self.append_missed: bool = False
 
 
 class ParkedKeys:

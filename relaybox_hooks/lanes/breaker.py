@@ -34,9 +34,9 @@ class Breaker:
         self._failures = 0
         self._cooldown = to_seconds("cooldown", policy.cooldown)
         self.state: BreakerState = CLOSED
-        self.healthy = True
-        self.until = 0.0
-        self.generation = 0
+        self.healthy: bool = True
+        self.until: float = 0.0
+        self.generation: int = 0
 
     def admit(self, now: float) -> bool:
         """Return whether an attempt may begin now. While half-open, only the one probe may."""

@@ -48,11 +48,11 @@ class Delivery:
     )
 
     def __init__(self, envelope: Envelope, key: str | None) -> None:
-        self.envelope = envelope
-        self.key = key
-        self.attempts = 0
+        self.envelope: Envelope = envelope
+        self.key: str | None = key
+        self.attempts: int = 0
         self.outcome: Outcome | None = None
-        self.seq = 0
+        self.seq: int = 0
         self.state: DeliveryState = READY
         self.older: Delivery | None = None
         self.newer: Delivery | None = None

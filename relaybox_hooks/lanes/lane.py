@@ -43,10 +43,16 @@ class Lane(Room[ItemT]):
         "workers",
     )
 
+    accepted: int
+    delivered: int
+    dropped: int
+    failed: int
+    pending: int
+
     def __init__(self, runtime: Runtime, limit: int, overflow: Overflow) -> None:
         super().__init__(overflow)
-        self.runtime = runtime
-        self.limit = limit
+        self.runtime: Runtime = runtime
+        self.limit: int = limit
         self.pending = 0
         self.accepted = 0
         self.delivered = 0

@@ -29,9 +29,9 @@ class Waiter(Generic[ItemT]):
     __slots__ = ("future", "item", "origin", "taken")
 
     def __init__(self, item: ItemT, future: asyncio.Future[bool], origin: Room[Any] | None) -> None:
-        self.item = item
-        self.future = future
-        self.origin = origin
+        self.item: ItemT = item
+        self.future: asyncio.Future[bool] = future
+        self.origin: Room[Any] | None = origin
         self.taken: bool | None = None
 
 

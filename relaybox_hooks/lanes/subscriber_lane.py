@@ -37,6 +37,13 @@ class SubscriberLane(Lane[Event]):
 
     __slots__ = ("_call", "_concurrency", "_on_first", "_queue", "_suspended", "subscriber")
 
+    # Of the base class; named again, because a type checker asks for it where they are counted.
+    accepted: int
+    delivered: int
+    dropped: int
+    failed: int
+    pending: int
+
     def __init__(
         self,
         runtime: Runtime,
@@ -46,7 +53,7 @@ class SubscriberLane(Lane[Event]):
         on_first: Callable[[SubscriberLane], None] | None = None,
     ) -> None:
         super().__init__(runtime, limit, overflow)
-        self.subscriber = subscriber
+        self.subscriber: Subscriber = subscriber
         self._concurrency = subscriber.concurrency
         self._queue: deque[Event] = deque()
         self._suspended = False

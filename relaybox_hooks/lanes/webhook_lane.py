@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from relaybox_hooks.clock import Alarm
 from relaybox_hooks.dead_letters import Reason
+from relaybox_hooks.events import Event
 from relaybox_hooks.lanes.breaker import Breaker
 from relaybox_hooks.lanes.callbacks import LaneCallbacks
 from relaybox_hooks.lanes.delivery import IN_FLIGHT, READY, REMOVED, Delivery
@@ -60,6 +61,13 @@ class WebhookLane(Lane[Delivery]):
         "webhook",
     )
 
+    # Of the base class; named again, because a type checker asks for it where they are counted.
+    accepted: int
+    delivered: int
+    dropped: int
+    failed: int
+    pending: int
+
     def __init__(
         self,
         runtime: Runtime,
@@ -69,16 +77,16 @@ class WebhookLane(Lane[Delivery]):
         callbacks: LaneCallbacks,
     ) -> None:
         super().__init__(runtime, settings.queue_size, settings.overflow)
-        self.webhook = webhook
-        self.settings = settings
-        self.retried = 0
-        self.replayed = 0
-        self.in_flight = 0
+        self.webhook: Webhook = webhook
+        self.settings: Settings = settings
+        self.retried: int = 0
+        self.replayed: int = 0
+        self.in_flight: int = 0
         #: Why deliveries are given up at once; ``None`` while the webhook is enabled.
         self.closed_for: Reason | None = None
         #: Returns a delivery's order key; ``None`` for the connection's.
-        self.key_of = key_function(settings.order_by)
-        self.queue = make_queue(self)
+        self.key_of: Callable[[Event], str | None] | None = key_function(settings.order_by)
+        self.queue: DeliveryQueue = make_queue(self)
         self.breaker = Breaker(settings.breaker) if settings.breaker else None
         self._callbacks = callbacks
         self._suspended = False
@@ -147,12 +155,7 @@ class WebhookLane(Lane[Delivery]):
         self._callbacks.dead_letter(self.webhook, item, reason, rejected)
 
     def take_over(self, pending: int, breaker: Mapping[str, float] | None) -> None:
-        """Count what a journal holds from before a restart.
-
-        Args:
-            pending: how many deliveries.
-            breaker: what :meth:`saved_breaker` returned then.
-        """
+        """Count deliveries that a journal holds from before a restart; restore its breaker."""
         self.accepted += pending
         self.pending += pending
         self.runtime.outstanding += pending
@@ -202,9 +205,10 @@ class WebhookLane(Lane[Delivery]):
 
     def cancel_timers(self) -> None:
         self.queue.cancel_timers()
-        for timed in (self._breaker_alarm, self._expiry):
-            if timed is not None:
-                timed.cancel()
+        if self._breaker_alarm is not None:
+            self._breaker_alarm.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def stats(self) -> TargetStats:
         oldest = next(iter(self.queue), None)

@@ -30,8 +30,8 @@ try:
     )
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     from opentelemetry.util.types import AttributeValue
-except ModuleNotFoundError as error:
-    raise MissingExtraError("opentelemetry-api", "opentelemetry") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("opentelemetry-api", "opentelemetry") from _error
 
 #: W3C Trace Context only, regardless of the process's global propagator: baggage is meant for
 #: one's own services, and a webhook endpoint may belong to a third party.

@@ -72,10 +72,10 @@ class ErrorResponseError(Exception):
     def __init__(self, status: int, error: str, reason: str) -> None:
         super().__init__(f"{error}: {reason}")
         self.status = status
-        self.headers = {"Content-Type": "application/json"}
+        self.headers: dict[str, str] = {"Content-Type": "application/json"}
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.headers["Allow"] = "POST"  # required by RFC 9110 §15.5.6
-        self.body = orjson.dumps({"error": error, "reason": reason})
+        self.body: bytes = orjson.dumps({"error": error, "reason": reason})
 
     @classmethod
     def of(cls, error: VerificationError) -> ErrorResponseError:
@@ -103,7 +103,7 @@ class RequestGuard:
 
     def __init__(self, verifier: WebhookVerifier, max_body: int) -> None:
         self._verifier = verifier
-        self.max_body = check_int("max_body", max_body)
+        self.max_body: int = check_int("max_body", max_body)
 
     def check_head(self, method: str, length: int | None) -> None:
         """Check method and ``Content-Length`` before the body is read.

@@ -58,7 +58,7 @@ class AcceptedRequests:
         # Requests by event id, the most recently accepted event last.
         self._seen: OrderedDict[str, tuple[AcceptedRequest, ...]] = OrderedDict()
         self._lock = Lock()
-        self.forgotten = 0
+        self.forgotten: int = 0
 
     def __len__(self) -> int:
         return len(self._seen)

@@ -28,7 +28,7 @@ class Route(Generic[SubscriberLaneT, WebhookLaneT]):
         self.subscribers: dict[SubscriberLaneT, None] = {}
         self.shared: dict[WebhookLaneT, None] = {}
         self.by_app: dict[str, dict[WebhookLaneT, None]] = {}
-        self.idle = True
+        self.idle: bool = True
         self.sole: SubscriberLaneT | None = None
 
     def refresh(self) -> None:

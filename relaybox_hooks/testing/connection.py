@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.Handle | None = None
         self._keep_alive = True
         self.number = 0
-        self.position = 0
+        self.position: int = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -22,29 +22,29 @@ from relaybox_hooks.testing.receiver import FaultReceiver
 from relaybox_hooks.testing.recorder import Recording, record
 
 if TYPE_CHECKING:
-    async_fixture = pytest.fixture
+    _async_fixture = pytest.fixture
 else:
     try:
-        from pytest_asyncio import fixture as async_fixture  # required in strict mode
+        from pytest_asyncio import fixture as _async_fixture  # required in strict mode
     except ImportError:
-        async_fixture = pytest.fixture
+        _async_fixture = pytest.fixture
 
 
-@async_fixture
+@_async_fixture
 async def hooks() -> AsyncIterator[Hooks[Any]]:
     """Started Hooks without targets. Override it with those of your server."""
     async with Hooks() as hooks:
         yield hooks
 
 
-@async_fixture
+@_async_fixture
 async def recording(hooks: Hooks[Any]) -> AsyncIterator[Recording]:
     """Recording of the fixture ``hooks``. An error of a subscriber fails the test."""
     async with record(hooks) as recording:
         yield recording
 
 
-@async_fixture
+@_async_fixture
 async def webhook_receiver() -> AsyncIterator[FaultReceiver]:
     """Webhook receiver at ``webhook_receiver.url`` that responds with 200."""
     async with FaultReceiver() as receiver:

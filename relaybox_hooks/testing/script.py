@@ -28,6 +28,7 @@ _AnyFault = TypeVar("_AnyFault", bound=Fault)  # a Mapping's keys are invariant
 class FaultScript(ABC):
     """Base class of scripts, which choose the fault of each request. One per receiver."""
 
+    @abstractmethod
     def begin(self, connection: int, position: int) -> Fault | None:
         """Return a fault to play at the first bytes of a request, usually ``None``.
 
@@ -35,7 +36,6 @@ class FaultScript(ABC):
             connection: number of the connection, from 1.
             position: position of the request on the connection, from 1.
         """
-        return None
 
     @abstractmethod
     def choose(self, request: ReceivedRequest) -> Fault:
@@ -96,6 +96,9 @@ class _FunctionScript(FaultScript):
     def __init__(self, function: Callable[[ReceivedRequest], Fault]) -> None:
         self._function = function
 
+    def begin(self, connection: int, position: int) -> Fault | None:
+        return None
+
     def choose(self, request: ReceivedRequest) -> Fault:
         return self._function(request)
 
@@ -126,6 +129,9 @@ class _PathScript(FaultScript):
     def __init__(self, scripts: Mapping[str, FaultScript]) -> None:
         self._scripts = scripts
         self._otherwise = Answer()
+
+    def begin(self, connection: int, position: int) -> Fault | None:
+        return None  # the path is not known yet
 
     def choose(self, request: ReceivedRequest) -> Fault:
         script = self._scripts.get(request.path)

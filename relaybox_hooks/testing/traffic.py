@@ -40,8 +40,8 @@ class Traffic:
         self._script = script
         self.requests: list[ReceivedRequest] = []
         self.accepted: list[Acceptance] = []
-        self.attempts = 0
-        self.connections = 0
+        self.attempts: int = 0
+        self.connections: int = 0
         self.open: set[Connection] = set()
         self._held: dict[Connection, Fault] = {}
         self._holding = False

@@ -45,10 +45,10 @@ class Attempter:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
         self._overdue = False
-        self.began = 0.0
-        self.deadline = 0.0
+        self.began: float = 0.0
+        self.deadline: float = 0.0
         self.outcome: Outcome | None = None
 
     async def attempt(

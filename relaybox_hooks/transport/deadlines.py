@@ -38,7 +38,7 @@ class Deadlines:
     def __init__(self, owner: Clocked) -> None:
         self._alarm = Alarm(owner, self._end_overdue)
         self.running: set[Overdue] = set()
-        self.earliest = _NEVER
+        self.earliest: float = _NEVER
 
     def set_timer(self, deadline: float) -> None:
         """Let the timer fire at ``deadline``, which is before ``earliest``."""

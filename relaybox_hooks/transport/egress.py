@@ -20,10 +20,9 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
 from aiohttp import (
-    AddrInfoType,
     ClientConnectorError,
     ClientRequest,
     ClientTimeout,
@@ -208,6 +207,10 @@ def _entries(option: str, values: Iterable[Any]) -> Iterable[Any]:
     return values
 
 
+#: An address as ``getaddrinfo`` returns it: family, kind, protocol, canonical name, address.
+AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+
+
 class _Dial:
     """The connecting of one request, and whether any address was admitted yet.
 
@@ -322,7 +325,7 @@ class EgressPolicy:
                 return f"{rule}, {form} {IPv4Address(inner)}"
         return None
 
-    def open_socket(self, addr_info: AddrInfoType) -> socket.socket:
+    def open_socket(self, addr_info: AddressInfo) -> socket.socket:
         """Open an unconnected socket for an address: the socket factory of :func:`make_connector`.
 
         Raises:

@@ -67,10 +67,10 @@ class Endpoint:
 
     def __init__(self, webhook: Webhook, settings: Settings) -> None:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
-        self.url = URL(webhook.url, encoded=webhook.url.isascii())
+        self.url: URL = URL(webhook.url, encoded=webhook.url.isascii())
         self.retry: RetryPolicy = settings.retry
-        self.max_response = settings.max_response
-        self.timeout = cast("float", settings.timeouts.total)
+        self.max_response: int = settings.max_response
+        self.timeout: float = cast("float", settings.timeouts.total)
         self._key = _key_of(webhook)
         secrets = webhook.standard_webhooks
         #: Of Standard Webhooks; none where the webhook does not sign by it.

@@ -62,8 +62,8 @@ class PrebuiltRequest:
     __slots__ = ("output_size", "text")
 
     def __init__(self, text: bytes) -> None:
-        self.text = text
-        self.output_size = len(text)
+        self.text: bytes = text
+        self.output_size: int = len(text)
 
 
 class PostRequest(ClientRequest):

@@ -67,10 +67,10 @@ class Runtime:
         clock: Clock | None = None,
         session: ClientSession | None = None,
     ) -> None:
-        self.notifier = notifier
-        self.random = random
-        self.deadlines = Deadlines(self)
-        self.outstanding = 0
+        self.notifier: Notifier = notifier
+        self.random: Callable[[], float] = random
+        self.deadlines: Deadlines = Deadlines(self)
+        self.outstanding: int = 0
         self.state: State = "new"
         self.joiners: list[asyncio.Future[None]] = []
         self._own_clock = clock is None

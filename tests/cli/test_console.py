@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from support.programs import Call, Run, Terminal
 
-from relaybox_hooks.cli.console import duration, iso, moment, printable, several, shortened
+from relaybox_hooks.cli.console import duration, iso, local_time, printable, several, shortened
 
 
 async def test_colours_are_for_terminals_that_want_them(terminal: Terminal, call: Call) -> None:
@@ -46,7 +46,7 @@ def test_long_ids_are_cut_and_short_ones_are_not() -> None:
 def test_moments_are_iso_in_utc_for_programs_and_missing_where_there_is_none() -> None:
     assert iso(1_700_000_000.5) == "2023-11-14T22:13:20.500+00:00"
     assert iso(None) is None
-    assert moment(None) == ""
+    assert local_time(None) == ""
 
 
 def test_durations_and_counts_read_well() -> None:

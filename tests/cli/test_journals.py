@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.journals import dead, delivered
 from support.programs import Call, Run
 
 from relaybox_hooks import Session
@@ -16,7 +17,7 @@ from relaybox_hooks.wire.envelope import Envelope
 
 
 async def fill(path: Path) -> None:
-    """Three events: one pending at two webhooks, one delivered, one given up on."""
+    """Three events: one pending at two webhooks, one delivered, one a dead letter."""
     now = time.time()
 
     def envelope(name: str, event_id: str, age: float) -> Envelope:
@@ -26,12 +27,13 @@ async def fill(path: Path) -> None:
         )
 
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope("room:join", "e-1", 7200), [("crm", "zoe"), ("audit", None)])
-        (second,) = await journal.append(envelope("room:join", "e-2", 60), [("crm", "zoe")])
-        (third,) = await journal.append(envelope("room:leave", "e-3", 30), [("crm", "zoe")])
-        journal.settle(second, attempts=1, outcome=StoredOutcome(204, None, ""), at=now - 59)
-        refused = StoredOutcome(None, "Client\x1b[2JError", "reset")
-        journal.bury(third, "exhausted", attempts=5, outcome=refused, at=now - 10)
+        targets = [("crm", "zoe"), ("audit", None)]
+        await journal.append_nowait(envelope("room:join", "e-1", 7200), targets)
+        (second,) = await journal.append_nowait(envelope("room:join", "e-2", 60), [("crm", "zoe")])
+        (third,) = await journal.append_nowait(envelope("room:leave", "e-3", 30), [("crm", "zoe")])
+        delivered(journal, second, at=now - 59)
+        reset = StoredOutcome(None, "Client\x1b[2JError", "reset")
+        dead(journal, third, attempts=5, outcome=reset, at=now - 10)
 
 
 @pytest.fixture

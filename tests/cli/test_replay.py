@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from support import KEY
-from support.journals import bury
+from support.journals import append_dead
 from support.programs import Run, Terminal
 
 from relaybox_hooks import WebhookVerifier
@@ -29,7 +29,7 @@ def configuration(path: Path, url: str, *names: str, more: str = "") -> Path:
 async def test_what_arrives_is_a_dead_letter_no_longer(run: Run, tmp_path: Path) -> None:
     """The installed program, told twice: the second time there is nothing left to send."""
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
-        sent = await bury(journal, "crm", "crm", "crm")
+        sent = await append_dead(journal, "crm", "crm", "crm")
     async with FaultReceiver() as receiver:
         configuration(tmp_path / "hooks.toml", receiver.url, "crm")
         code, output, errors = await run("replay", "hooks.db", "--rate", "1000")
@@ -48,7 +48,7 @@ async def test_what_arrives_is_a_dead_letter_no_longer(run: Run, tmp_path: Path)
 
 async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
-        await bury(journal, "crm", "gone", "gone", "off", "old", "crm")
+        await append_dead(journal, "crm", "gone", "gone", "off", "old", "crm")
     answers = {"/crm": Answer(500), "/gone": Answer(410)}
     async with FaultReceiver(answers) as receiver:
         file = configuration(tmp_path / "hooks.toml", receiver.url, "crm", "gone", "off")
@@ -74,7 +74,7 @@ async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
 async def test_a_terminal_shows_a_bar(terminal: Terminal, tmp_path: Path) -> None:
     """What does not arrive stands above it, and in the end it is gone."""
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
-        await bury(journal, "crm", "crm")
+        await append_dead(journal, "crm", "crm")
     async with FaultReceiver(Answer(500)) as receiver:
         configuration(tmp_path / "hooks.toml", receiver.url, "crm")
         written = await terminal("replay", "hooks.db")
@@ -85,7 +85,7 @@ async def test_a_terminal_shows_a_bar(terminal: Terminal, tmp_path: Path) -> Non
 
 async def test_letters_are_chosen_as_they_are_shown(run: Run, tmp_path: Path) -> None:
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
-        await bury(journal, "crm", "audit", "crm")
+        await append_dead(journal, "crm", "audit", "crm")
     async with FaultReceiver() as receiver:
         configuration(tmp_path / "hooks.toml", receiver.url, "crm", "audit")
         chosen = ("--webhook", "crm", "--event-id", "e-2", "--reason", "exhausted", "--since", "1h")

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.journals import bury
+from support.journals import append_dead
 
 from relaybox_hooks import EgressPolicy, Hooks, Timeouts, Webhook
-from relaybox_hooks.cli.resend import send_again
+from relaybox_hooks.cli.resend import resend
 from relaybox_hooks.config import Configuration
-from relaybox_hooks.journal import SQLiteJournal, StoredDelivery
+from relaybox_hooks.dead_letters import DeadLetter
+from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.outcome import Outcome
-from relaybox_hooks.testing import Answer, FaultReceiver, Hang
-from relaybox_hooks.testing.memory_journal import MemoryJournal
+from relaybox_hooks.testing import Answer, FaultReceiver, Hang, MemoryJournal
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def journal() -> AsyncIterator[MemoryJournal]:
     """Two dead letters for ``crm``."""
     made = MemoryJournal()
     await made.open()
-    await bury(made, "crm", "crm")
+    await append_dead(made, "crm", "crm")
     yield made
     await made.aclose()
 
@@ -36,15 +36,15 @@ async def test_time_outs_and_egress_of_the_configuration_hold(journal: MemoryJou
     letters = await journal.dead_letters()
     errors: list[str | None] = []
 
-    def tell(_: object, outcome: Outcome | None) -> None:
+    def note(letter: DeadLetter, outcome: Outcome | None) -> None:
         assert outcome is not None
         errors.append(outcome.error)
 
     async with FaultReceiver(Hang()) as receiver:
         impatient = Configuration({"timeouts": Timeouts(total=0.05)}, crm(receiver.url))
-        assert (await send_again(journal, impatient, letters[:1], tell, rate=1000)).failed == 1
+        assert (await resend(journal, impatient, letters[:1], note, rate=1000)).failed == 1
         public = Configuration({"egress": EgressPolicy.PUBLIC_ONLY}, crm(receiver.url))
-        assert (await send_again(journal, public, letters[:1], tell, rate=1000)).failed == 1
+        assert (await resend(journal, public, letters[:1], note, rate=1000)).failed == 1
         assert len(receiver.requests) == 1
     assert errors == ["TimeoutError", "EgressError"]
 
@@ -52,18 +52,18 @@ async def test_time_outs_and_egress_of_the_configuration_hold(journal: MemoryJou
 async def test_a_rate_keeps_the_next_letter_waiting(journal: MemoryJournal) -> None:
     """With an hour between two letters the first one is settled and the second has not left."""
     letters = await journal.dead_letters()
-    told: asyncio.Queue[str] = asyncio.Queue()
+    sent: asyncio.Queue[str] = asyncio.Queue()
     async with FaultReceiver() as receiver:
         sending = asyncio.create_task(
-            send_again(
+            resend(
                 journal,
                 Configuration({}, crm(receiver.url)),
                 letters,
-                lambda letter, _: told.put_nowait(letter.envelope.id),
+                lambda letter, _: sent.put_nowait(letter.event_id),
                 rate=1 / 3600,
             )
         )
-        assert await told.get() == "e-0"
+        assert await sent.get() == "e-0"
         sending.cancel()
         await asyncio.wait([sending])
         assert [request.event_id for request in receiver.requests] == ["e-0"]
@@ -76,16 +76,16 @@ async def test_a_410_is_remembered_by_the_journal(tmp_path: Path) -> None:
     async with FaultReceiver([Answer(410)]) as receiver:
         said = Configuration({}, crm(receiver.url))
         async with SQLiteJournal(path) as journal:
-            await bury(journal, "crm", "crm")
+            await append_dead(journal, "crm", "crm")
             letters = await journal.dead_letters()
             for report in ((0, 1, 1), (0, 0, 2)):
-                assert await send_again(journal, said, letters, _ignore, rate=1000) == report
+                assert await resend(journal, said, letters, _ignore, rate=1000) == report
         async with Hooks(said.webhooks, journal=SQLiteJournal(path)) as hooks:
             assert not hooks.webhooks[0].enabled
         async with SQLiteJournal(path) as journal:
             moved = Configuration({}, crm(receiver.url_for("/moved")))
-            assert await send_again(journal, moved, letters, _ignore, rate=1000) == (2, 0, 0)
+            assert await resend(journal, moved, letters, _ignore, rate=1000) == (2, 0, 0)
 
 
-def _ignore(letter: StoredDelivery, outcome: Outcome | None) -> None:
-    """Progress that nobody asked for."""
+def _ignore(letter: DeadLetter, outcome: Outcome | None) -> None:
+    """Progress that no test looks at."""

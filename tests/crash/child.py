@@ -143,9 +143,9 @@ class Child:
                 say(f"emitted {receipt.event_id} {number} {connection}")
 
     async def join(self) -> None:
-        """Deliver everything."""
+        """Deliver everything, and report the journal's own count of what is pending."""
         await self.hooks.join()
-        say("joined")
+        say(f"joined {self.journal.backlog().pending}")
 
     async def attempt(self, number: str) -> None:
         """Wait until that many attempts were made, and what they came to is durable."""

@@ -231,7 +231,7 @@ class Scene:
         """Let a last child deliver everything and close."""
         async with self.child(**setup) as last:
             last.tell("join")
-            await last.says("joined")
+            assert await last.says("joined") == "0"
             last.tell("close")
             assert await last.says("closed") == "drained 0"
             assert await last.end() == 0

@@ -15,7 +15,7 @@ from crash.child import say
 
 from relaybox_hooks.journal.sqlite.rows import Append, Store
 
-Point: TypeAlias = Literal["written", "committed", "deleted", "forgotten", "write"]
+Point: TypeAlias = Literal["written", "committed", "deleted", "purged", "write"]
 
 
 class Death:
@@ -24,7 +24,7 @@ class Death:
     Args:
         point: ``"written"``: a transaction of appends is written and not committed;
             ``"committed"``: it is, and the event loop does not know it yet; ``"deleted"`` and
-            ``"forgotten"``: the same for what a purge deletes; ``"write"``: half of the bytes
+            ``"purged"``: the same for what a purge deletes; ``"write"``: half of the bytes
             that SQLite writes to a file are.
         after: how often that point is come to.
         file: the end of that file's name.
@@ -44,14 +44,14 @@ class Death:
             "written": "_append",
             "committed": "write",
             "deleted": "_delete",
-            "forgotten": "forget",
+            "purged": "delete_settled",
         }[self._point]
         original: Callable[..., Any] = getattr(Store, method)
 
         def dying(store: Store, first: Any, *rest: Any) -> Any:
             result = original(store, first, *rest)
             # A transaction without appends and a purge that deletes nothing are not meant.
-            if (result if self._point == "forgotten" else first) and self._dies():
+            if (result if self._point == "purged" else first) and self._dies():
                 if self._point in ("written", "committed"):
                     tell(first)
                 die()

@@ -11,6 +11,7 @@ from typing import Any, Final
 import apsw
 from crash.child import EVENT
 from crash.parent import SEED, scene
+from support.journals import delivered
 
 from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.testing import Answer
@@ -51,7 +52,7 @@ async def old_deliveries(path: Path) -> int:
 
 
 async def test_a_purge_may_be_cut_off(tmp_path: Path) -> None:
-    """In the middle of one of its transactions, or right after one: each forgets 500, or none."""
+    """In the middle of one of its transactions, or right after one: each deletes 500, or none."""
     async with scene(tmp_path) as stage:
         async with SQLiteJournal(stage.path) as journal:
             for number in range(OLD):
@@ -59,16 +60,15 @@ async def test_a_purge_may_be_cut_off(tmp_path: Path) -> None:
                     Envelope(f"old-{number}", EVENT, b"{}", 1.0), [("none", None)]
                 )
             await journal.flush()
-            for seq in range(1, OLD + 1):
-                journal.settle(seq, attempts=1, outcome=None, at=time.time())
+            delivered(journal, *range(1, OLD + 1), at=time.time())
         async with stage.child() as child:
             child.tell(f"emit {EMITS}")
             await child.says("emitted all")
         for point, after, left in (
             ("deleted", 1, 3000),
-            ("forgotten", 2, 2000),
+            ("purged", 2, 2000),
             ("deleted", 2, 1500),
-            ("forgotten", 1, 1000),
+            ("purged", 1, 1000),
         ):
             death: dict[str, Any] = {"point": point, "after": after}
             async with stage.child(death=death, retention={"count": 1}) as child:

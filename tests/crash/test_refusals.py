@@ -75,7 +75,7 @@ async def keep_events(path: Path, *webhooks: str) -> list[str]:
     async with SQLiteJournal(path) as journal:
         for name in names:
             envelope = Envelope.encode(name, EVENT, "x" * 1000, Session(), 10_000, time=1.0)
-            await journal.append(envelope, [(webhook_id, None) for webhook_id in webhooks])
+            await journal.append_nowait(envelope, [(webhook_id, None) for webhook_id in webhooks])
     return names
 
 

@@ -6,17 +6,17 @@ That contract is tested in ``tests/journal``, on this journal too.
 from __future__ import annotations
 
 import pytest
-from support.journals import FINE, envelope
+from support.journals import delivered, envelope
 
 from relaybox_hooks import ConfigError
-from relaybox_hooks.journal import JournalClosedError
+from relaybox_hooks.journal import Backlog, JournalClosedError
 from relaybox_hooks.testing import MemoryJournal
 
 
-async def test_it_forgets_everything_when_it_is_closed() -> None:
+async def test_it_is_empty_once_it_is_closed() -> None:
     journal = MemoryJournal()
     await journal.open()
-    await journal.append(envelope(1), [("a", None)])
+    await journal.append_nowait(envelope(1), [("a", None)])
     assert repr(journal) == "<MemoryJournal open: 1 pending>"
     await journal.aclose()
     assert repr(journal) == "<MemoryJournal closed: 0 pending>"
@@ -30,12 +30,13 @@ async def test_an_append_is_stored_at_once() -> None:
     future = journal.append_nowait(envelope(1), [("a", None), ("b", None)])
     assert future.done()
     assert list(future.result()) == [1, 2]
-    journal.settle(1, attempts=1, outcome=FINE, at=2.0)
-    assert (journal.pending_total, journal.last_seq, journal.failing) == (1, 2, None)
+    delivered(journal, 1)
+    assert journal.backlog() == Backlog(pending=1, last_seq=2)
+    assert journal.failing is None
     await journal.aclose()
 
 
-def test_options_that_cannot_work_are_refused() -> None:
+def test_options_that_cannot_work_are_rejected() -> None:
     with pytest.raises(ConfigError, match="max_pending"):
         MemoryJournal(max_pending=0)
     with pytest.raises(ConfigError, match="overflow"):

@@ -72,7 +72,7 @@ def three_ran(result: pytest.RunResult) -> None:
         [
             "*ERROR at teardown of test_subscriber_fails*",
             "E * KeyError: 'greeting'",
-            "E * in subscriber '*greet', told of room:join",
+            "E * in subscriber '*greet', handling room:join",
         ]
     )
 

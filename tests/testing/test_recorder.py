@@ -220,7 +220,7 @@ async def test_join_raises_a_subscribers_error_with_its_traceback() -> None:
             "test_join_raises_a_subscribers_error_with_its_traceback",
             "broken",
         )
-        assert caught.value.__notes__ == ["in subscriber 'broken', told of room:join"]
+        assert caught.value.__notes__ == ["in subscriber 'broken', handling room:join"]
         await recording.join()
 
 
@@ -311,7 +311,7 @@ async def test_session_that_emit_would_refuse_were_it_wanted_is_an_error() -> No
             await recording.join()
         assert recording.names == ["room:join"]
     assert caught.value.path == "session.appPid"
-    assert re.search("if any target wanted the event", caught.value.__notes__[0])
+    assert re.search("if any target matched the event", caught.value.__notes__[0])
 
 
 def test_kit_does_without_pytest() -> None:

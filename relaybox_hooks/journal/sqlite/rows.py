@@ -77,7 +77,7 @@ class Store:
     def __init__(self, connection: apsw.Connection, path: str) -> None:
         self.connection = connection
         self.path = path
-        self.log_pages = 0
+        self.log_pages: int = 0
         # Also switches SQLite's own checkpoints off, which would run before the commit that
         # causes them is reported (c3ref/wal_hook.html).
         connection.set_wal_hook(self._logged)
@@ -89,7 +89,7 @@ class Store:
             "SELECT webhook, state, count(*) FROM delivery WHERE state <> 0 GROUP BY 1, 2"
         ):
             self._add_count(ref, state, number)
-        self.pending = self.total(PENDING)
+        self.pending: int = self.total(PENDING)
         self.next_seq: int = connection.execute(
             "SELECT max(next_seq, 1 + (SELECT coalesce(max(seq), 0) FROM delivery)) FROM journal"
         ).get

@@ -30,8 +30,8 @@ class JournalState:
 
     def __init__(self) -> None:
         self.stage: Stage = "new"
-        self.pending = 0
-        self.next_seq = 1
+        self.pending: int = 0
+        self.next_seq: int = 1
         self.failing: JournalError | None = None
         self.opening: Future[None]
         self.closed: Future[Exception | None]

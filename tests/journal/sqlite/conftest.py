@@ -10,7 +10,7 @@ import pytest
 from support.journals import Observed
 
 from relaybox_hooks.journal import SQLiteJournal
-from relaybox_hooks.journal.sqlite import writer_thread as writer
+from relaybox_hooks.journal.sqlite import writer_thread
 from relaybox_hooks.journal.sqlite.schema import Durability, connect
 
 
@@ -28,6 +28,6 @@ async def observed(path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         connection.set_commit_hook(commit)
         return connection
 
-    monkeypatch.setattr(writer, "connect", connect_and_count)
+    monkeypatch.setattr(writer_thread, "connect", connect_and_count)
     async with SQLiteJournal(path) as journal:
         yield Observed(journal, commits)

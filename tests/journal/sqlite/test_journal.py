@@ -1,4 +1,4 @@
-"""A SQLite journal from its opening to its end, whichever way that comes."""
+"""Opening and closing of a SQLite journal, in order or not."""
 
 # ruff: noqa: ASYNC240 - nothing else runs in these tests' event loops
 
@@ -13,16 +13,11 @@ import pytest
 from support.journals import child, envelope, integrity
 
 from relaybox_hooks.errors import ConfigError
-from relaybox_hooks.journal import (
-    SQLiteJournal,
-)
-
-# Opening and closing
-
+from relaybox_hooks.journal import SQLiteJournal
 
 async def test_closing_leaves_one_consistent_file_of_its_owner(path: Path) -> None:
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope(1), [("a", None)])
+        await journal.append_nowait(envelope(1), [("a", None)])
         assert sorted(os.listdir(path.parent)) == ["hooks.db", "hooks.db-wal"]
         assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(path.parent) == ["hooks.db"]
@@ -47,7 +42,7 @@ def test_a_forgotten_journal_warns_and_releases_the_file(path: Path) -> None:
     loop = asyncio.new_event_loop()
     journal = SQLiteJournal(path)
     loop.run_until_complete(journal.open())
-    loop.run_until_complete(journal.append(envelope(1), [("a", None)]))
+    loop.run_until_complete(journal.append_nowait(envelope(1), [("a", None)]))
     loop.close()
     thread = journal._writer._thread
     assert thread.daemon
@@ -68,7 +63,7 @@ from relaybox_hooks.wire.envelope import Envelope
 journal = SQLiteJournal(sys.argv[1])
 async def main():
     await journal.open()
-    await journal.append(Envelope("event-1", "room:join", b"", 1.0), [("a", None)])
+    await journal.append_nowait(Envelope("event-1", "room:join", b"", 1.0), [("a", None)])
 asyncio.run(main())
 """,
         path,
@@ -78,7 +73,7 @@ asyncio.run(main())
     assert integrity(path) == "ok"
 
 
-def test_a_durability_nobody_knows_is_refused(path: Path) -> None:
+def test_an_unknown_durability_is_rejected(path: Path) -> None:
     with pytest.raises(ConfigError, match="durability"):
         SQLiteJournal(path, durability="disk")  # type: ignore[arg-type]
 

@@ -9,9 +9,20 @@ from pathlib import Path
 
 import apsw
 import pytest
-from support.journals import FINE, child, envelope, file_size_limit, integrity, refused, stored
+from support.journals import (
+    child,
+    dead,
+    delivered,
+    envelope,
+    file_size_limit,
+    integrity,
+    open_error,
+    pending,
+    stored,
+)
 
 from relaybox_hooks.journal import (
+    PERMANENT,
     JournalCorruptError,
     JournalDiskFullError,
     SQLiteJournal,
@@ -23,7 +34,7 @@ from relaybox_hooks.journal import (
 async def test_a_damaged_page_is_reported_and_the_rest_still_works(path: Path) -> None:
     async with SQLiteJournal(path) as journal:
         for n in range(40):
-            await journal.append(envelope(n, size=1000), [("a", None)])
+            await journal.append_nowait(envelope(n, size=1000), [("a", None)])
     connection = apsw.Connection(str(path))
     (page, *_), size = (
         [
@@ -40,13 +51,13 @@ async def test_a_damaged_page_is_reported_and_the_rest_still_works(path: Path) -
         file.write(b"\xff" * size)
     async with SQLiteJournal(path) as journal:
         with pytest.raises(JournalCorruptError, match=r"\.recover"):
-            await journal.lease("a", limit=99, until=0)
-        rows = await journal.lease("a", limit=99, until=0, after=20)
+            await pending(journal)
+        rows = await pending(journal, after=20)
         assert [row.envelope.id for row in rows] == [f"event-{n}" for n in range(20, 40)]
-        (seq,) = await journal.append(envelope(99), [("b", None)])
-        journal.settle(seq, attempts=1, outcome=FINE, at=1.0)
+        (seq,) = await journal.append_nowait(envelope(99), [("b", None)])
+        delivered(journal, seq)
         await journal.flush()
-        assert journal.pending_total == 40
+        assert journal.backlog().pending == 40
 
 
 async def test_a_damaged_schema_is_refused_at_opening(path: Path) -> None:
@@ -55,7 +66,7 @@ async def test_a_damaged_schema_is_refused_at_opening(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(100)
         file.write(b"\xff" * 3996)
-    assert isinstance(await refused(path), JournalCorruptError)
+    assert isinstance(await open_error(path), JournalCorruptError)
 
 
 # No room
@@ -80,12 +91,12 @@ async def fill(journal: SQLiteJournal) -> list[str]:
     accepted: list[str] = []
     for number in range(1000):
         try:
-            await journal.append(envelope(number, size=20_000), [("a", None)])
+            await journal.append_nowait(envelope(number, size=20_000), [("a", None)])
         except JournalDiskFullError:
             break
         accepted.append(f"event-{number}")
     assert await stored(journal) == accepted
-    assert journal.pending_total == len(accepted)
+    assert journal.backlog().pending == len(accepted)
     assert 5 < len(accepted) < 1000
     return accepted
 
@@ -97,13 +108,13 @@ async def test_a_full_disk_refuses_appends_until_there_is_room(small_disk: Path)
     await journal.open()
     accepted = await fill(journal)
     again = await asyncio.gather(
-        *(journal.append(envelope(n, size=20_000), [("a", None)]) for n in range(2000, 2030)),
+        *(journal.append_nowait(envelope(n, size=20_000), [("a", None)]) for n in range(2000, 2030)),
         return_exceptions=True,
     )
     assert {type(error) for error in again} == {JournalDiskFullError}
     assert await stored(journal) == accepted
     ballast.unlink()
-    await journal.append(envelope(3000, size=20_000), [("a", None)])
+    await journal.append_nowait(envelope(3000, size=20_000), [("a", None)])
     await journal.aclose()
     assert integrity(path) == "ok"
     async with SQLiteJournal(path) as reopened:
@@ -116,32 +127,33 @@ async def test_a_full_disk_keeps_what_was_settled_until_it_can_be_written(path: 
     with file_size_limit(1 << 19):
         accepted = await fill(journal)
     with file_size_limit(1):
-        journal.settle(1, attempts=1, outcome=FINE, at=5.0)
-        journal.bury(2, "rejected", attempts=1, outcome=None, at=5.0)
+        delivered(journal, 1)
+        dead(journal, 2, reason="rejected", outcome=None)
         journal.save_state("a", {"disabled": True})
         with pytest.raises(JournalDiskFullError):
             await journal.flush()
         assert "make room" in str(journal.failing)
         assert await stored(journal) == accepted[2:]
         with pytest.raises(JournalDiskFullError):
-            await journal.append(envelope(4000), [("a", None)])
+            await journal.append_nowait(envelope(4000), [("a", None)])
     await journal.flush()
     assert journal.failing is None
-    assert journal.pending_total == len(accepted) - 2
+    assert journal.backlog().pending == len(accepted) - 2
     assert (await journal.counts())["a"] == (len(accepted) - 2, 1, 1)
-    await journal.append(envelope(5000), [("a", None)])
+    await journal.append_nowait(envelope(5000), [("a", None)])
     await journal.aclose()
     async with SQLiteJournal(path) as reopened:
         assert await stored(reopened) == [*accepted[2:], "event-5000"]
-        assert (await reopened.load_states())["a"].state == {"disabled": True}
+        (head,) = await reopened.lanes(PERMANENT)
+        assert (head.pending, head.state) == (len(accepted) - 1, {"disabled": True})
 
 
-async def test_closing_tells_what_could_not_be_written_and_releases_the_file(path: Path) -> None:
+async def test_closing_raises_what_could_not_be_written_and_releases_the_file(path: Path) -> None:
     journal = SQLiteJournal(path)
     await journal.open()
-    await journal.append(envelope(1), [("a", None)])
+    await journal.append_nowait(envelope(1), [("a", None)])
     with file_size_limit(1):
-        journal.settle(1, attempts=1, outcome=FINE, at=5.0)
+        delivered(journal, 1)
         with pytest.raises(JournalDiskFullError):
             await journal.aclose()
     await journal.aclose()
@@ -151,18 +163,18 @@ async def test_closing_tells_what_could_not_be_written_and_releases_the_file(pat
 
 async def test_a_new_journal_without_room_says_so(path: Path) -> None:
     with file_size_limit(1):
-        assert isinstance(await refused(path), JournalDiskFullError)
+        assert isinstance(await open_error(path), JournalDiskFullError)
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope(1), [("a", None)])
+        await journal.append_nowait(envelope(1), [("a", None)])
 
 
-async def test_the_log_and_the_room_of_what_was_forgotten_are_used_again(path: Path) -> None:
+async def test_the_log_and_the_room_of_what_was_purged_are_used_again(path: Path) -> None:
     """Ten times what fits passes through, with a log that no checkpoint was due for."""
     async with SQLiteJournal(path) as journal:
         with file_size_limit(1 << 19):
             for number in range(100):
-                (seq,) = await journal.append(envelope(number, size=40_000), [("a", None)])
-                journal.settle(seq, attempts=1, outcome=FINE, at=5.0)
+                (seq,) = await journal.append_nowait(envelope(number, size=40_000), [("a", None)])
+                delivered(journal, seq)
                 assert await journal.purge("delivered", keep=0) == 1
 
 
@@ -179,7 +191,7 @@ async def main():
     numbers = iter(range(10**9))
     async def emit():
         for n in numbers:
-            seqs = await journal.append(
+            seqs = await journal.append_nowait(
                 Envelope(f"event-{n}", "room:join", b"1" * 500, 1.0), [("a", None), ("b", "k")]
             )
             os.write(1, b"%d %d\\n" % (n, seqs[0]))
@@ -205,8 +217,8 @@ async def test_a_killed_process_loses_nothing_it_had_acknowledged(
     assert len(acknowledged) >= lines
     async with SQLiteJournal(path) as journal:
         for webhook_id, offset in (("a", 0), ("b", 1)):
-            rows = await journal.lease(webhook_id, limit=10**9, until=0)
+            rows = await pending(journal, webhook_id)
             found = {row.seq - offset: row.envelope.id for row in rows}
             assert acknowledged.items() <= found.items()
-        assert journal.pending_total == 2 * len(found)
+        assert journal.backlog().pending == 2 * len(found)
     assert integrity(path) == "ok"

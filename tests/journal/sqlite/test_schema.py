@@ -1,4 +1,4 @@
-"""The file: opened for one process alone, refused where it is none, its schema lifted."""
+"""The file: opened by one process alone, rejected where it is none, its schema lifted."""
 
 # ruff: noqa: ASYNC240 - nothing else runs in these tests' event loops
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import apsw
 import pytest
-from support.journals import child, envelope, refused, stored
+from support.journals import child, envelope, open_error, stored
 
 from relaybox_hooks.journal import (
     JournalFormatError,
@@ -37,12 +37,12 @@ async def test_durability_is_how_often_the_log_is_synced(
     assert connection.pragma("journal_mode") == "wal"
     connection.close()
     async with SQLiteJournal(path, durability=durability) as journal:
-        await journal.append(envelope(1), [("a", None)])
+        await journal.append_nowait(envelope(1), [("a", None)])
 
 
 async def test_a_file_that_is_no_database_is_refused_and_kept(path: Path) -> None:
     path.write_text("shopping list\n" * 500)
-    assert isinstance(await refused(path), JournalFormatError)
+    assert isinstance(await open_error(path), JournalFormatError)
     assert path.read_text() == "shopping list\n" * 500
     assert os.listdir(path.parent) == ["hooks.db"]
 
@@ -52,7 +52,7 @@ async def test_another_applications_database_is_refused_and_kept(path: Path) -> 
     connection.execute("CREATE TABLE guests (name)")
     connection.close()
     before = path.read_bytes()
-    assert "another application" in str(await refused(path))
+    assert "another application" in str(await open_error(path))
     assert path.read_bytes() == before
 
 
@@ -63,23 +63,23 @@ async def test_a_newer_schema_is_refused_and_kept(path: Path) -> None:
     connection.pragma("user_version", 99)
     connection.close()
     before = path.read_bytes()
-    error = await refused(path)
+    error = await open_error(path)
     assert isinstance(error, JournalVersionError)
     assert (error.found, error.supported) == (99, len(MIGRATIONS))
     assert path.read_bytes() == before
 
 
 async def test_a_path_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
-    error = await refused(tmp_path / "missing" / "hooks.db")
+    error = await open_error(tmp_path / "missing" / "hooks.db")
     assert isinstance(error, JournalIOError)
     assert error.errno == 2
-    assert isinstance(await refused(tmp_path), JournalIOError)
+    assert isinstance(await open_error(tmp_path), JournalIOError)
 
 
 async def test_an_empty_file_becomes_a_journal(path: Path) -> None:
     path.touch()
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope(1), [("a", None)])
+        await journal.append_nowait(envelope(1), [("a", None)])
 
 
 @pytest.fixture
@@ -103,11 +103,11 @@ def somebodys() -> Iterator[Path]:
 async def test_a_read_only_file_is_refused(somebodys: Path) -> None:
     path = somebodys / "hooks.db"
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope(1), [("a", None)])
+        await journal.append_nowait(envelope(1), [("a", None)])
     path.chmod(0o400)
-    assert isinstance(await refused(path), JournalReadOnlyError)
+    assert isinstance(await open_error(path), JournalReadOnlyError)
     path.chmod(0o000)
-    assert isinstance(await refused(path), JournalReadOnlyError)
+    assert isinstance(await open_error(path), JournalReadOnlyError)
     path.chmod(0o600)
     async with SQLiteJournal(path) as journal:
         assert await stored(journal) == ["event-1"]
@@ -118,8 +118,8 @@ async def test_a_read_only_directory_is_refused(somebodys: Path) -> None:
     async with SQLiteJournal(path):
         pass
     somebodys.chmod(0o500)
-    assert isinstance(await refused(path), JournalReadOnlyError)
-    assert isinstance(await refused(somebodys / "new.db"), JournalReadOnlyError)
+    assert isinstance(await open_error(path), JournalReadOnlyError)
+    assert isinstance(await open_error(somebodys / "new.db"), JournalReadOnlyError)
 
 
 HOLDER = """
@@ -139,13 +139,13 @@ async def test_a_file_belongs_to_one_process_until_it_is_killed(path: Path) -> N
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        assert isinstance(await refused(path), JournalLockedError)
+        assert isinstance(await open_error(path), JournalLockedError)
     finally:
         holder.kill()
         holder.communicate()
     async with SQLiteJournal(path) as journal:
-        await journal.append(envelope(1), [("a", None)])
-        assert isinstance(await refused(path), JournalLockedError)
+        await journal.append_nowait(envelope(1), [("a", None)])
+        assert isinstance(await open_error(path), JournalLockedError)
         late = child(HOLDER, path)
         _, errors = late.communicate("")
         assert "JournalLockedError" in errors

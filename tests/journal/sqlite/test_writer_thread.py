@@ -1,4 +1,4 @@
-"""What waits at the same time shares a transaction, in order, and nobody is told too early."""
+"""What waits at the same time shares a transaction, in order, and is done no earlier."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.journals import Observed, envelope
+from support.journals import Observed, delivered, envelope, retry_at
 
-from relaybox_hooks.journal import SQLiteJournal, StoredOutcome
-from relaybox_hooks.journal.sqlite import writer_thread as writer
+from relaybox_hooks.journal import SQLiteJournal
+from relaybox_hooks.journal.sqlite import writer_thread
 
 
 async def test_appends_that_wait_together_share_a_transaction(observed: Observed) -> None:
@@ -24,13 +24,13 @@ async def test_appends_that_wait_together_share_a_transaction(observed: Observed
     await observed.task
 
 
-async def test_settling_joins_the_transaction_of_the_next_appends(observed: Observed) -> None:
+async def test_changes_join_the_transaction_of_the_next_appends(observed: Observed) -> None:
     journal = observed.journal
-    given = await journal.append(envelope(0), [("a", None)] * 200)
+    given = await journal.append_nowait(envelope(0), [("a", None)] * 200)
     go_on = await observed.hold_up()
     for seq in given:
-        journal.reschedule(seq, attempts=1, due=9.0, outcome=StoredOutcome(500, None, ""))
-        journal.settle(seq, attempts=2, outcome=StoredOutcome(200, None, ""), at=10.0)
+        retry_at(journal, 9.0, seq)
+        delivered(journal, seq, attempts=2)
     journal.save_state("a", {"failures": 1})
     last = journal.append_nowait(envelope(1), [("a", None)])
     go_on()
@@ -70,15 +70,15 @@ async def test_the_loop_is_woken_once_for_a_transaction(
     go_on()
     await asyncio.gather(*futures)
     await observed.task
-    assert len(woken) == 2  # the transaction, and the question that held it up
+    assert len(woken) == 2  # the transaction, and the query that held it up
 
 
 async def test_checkpoints_keep_the_log_short(
     path: Path, observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "_CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr(writer_thread, "_CHECKPOINT_PAGES", 50)
     for number in range(100):
-        await observed.journal.append(envelope(number, size=20_000), [("a", None)])
+        await observed.journal.append_nowait(envelope(number, size=20_000), [("a", None)])
     await observed.journal.flush()
     assert path.with_name("hooks.db-wal").stat().st_size < 75 * 4096
 
@@ -98,4 +98,4 @@ async def test_closing_writes_and_answers_what_is_queued(path: Path, observed: O
     assert (await asked)["a"].pending == 1
     await observed.task
     async with SQLiteJournal(path) as again:
-        assert again.pending_total == 1
+        assert again.backlog().pending == 1
