@@ -157,7 +157,16 @@ def dead_tables(runs: Sequence[Dead]) -> list[Table]:
         ]
         for each in runs
     ]
-    fate = ("", "bytes/emit", "emits/s", "attempts", "dropped", "given up", "pending", "dead letters")
+    fate = (
+        "",
+        "bytes/emit",
+        "emits/s",
+        "attempts",
+        "dropped",
+        "given up",
+        "pending",
+        "dead letters",
+    )
     return [
         Table("Resident MiB after emits to an endpoint", ("", *(e.name for e in runs)), levels),
         Table("Slope after the first fifth, and what became of the events", fate, fates),

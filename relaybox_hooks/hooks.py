@@ -208,8 +208,6 @@ class Hooks(Generic[CustomT_contra]):
     def off(self, function: Handler, *patterns: EventName | EventPattern | CustomT_contra) -> None:
         """Hand ``function`` no more of these events, or of any where no pattern is given.
 
-        It still handles what it has been handed already.
-
         Raises:
             UnknownTargetError: it is not registered.
         """

@@ -117,10 +117,11 @@ class JournalRoom(Room[Append]):
             self._append(item, reason)
 
     def drop_oldest(self, item: Append) -> None:
-        lane = max(self._lanes(), key=lambda lane: lane.pending)
-        excess = self._journal.backlog().pending + len(item.targets) - self._max_pending
-        for _ in range(excess):
-            lane.drop_one()
+        lanes, fullest = list(self._lanes()), None
+        while lanes and not self.has_room(item):
+            fullest = max(lanes, key=lambda lane: (lane.pending, lane is fullest))
+            if not fullest.drop_one():  # all that it has in memory is in flight
+                lanes.remove(fullest)
 
     def full_error(self, advice: str) -> JournalFullError:
         journal = self._journal

@@ -195,7 +195,7 @@ class DeliverySource(Protocol):
     ``commit``, ``touch`` and ``save_state`` return at once and join the next transaction. Where
     that fails they are tried again with the next, for as long as the process lives;
     :attr:`Journal.failing` and :meth:`Journal.flush` report it. A crash before loses them, which
-    costs a second delivery and never one. What is read afterwards reflects all of them.
+    costs a second delivery and never one. What :meth:`read` returns reflects all of them.
     """
 
     async def lanes(self, grant: Grant) -> list[LaneHead]:

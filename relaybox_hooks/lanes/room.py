@@ -188,7 +188,9 @@ async def wait_for_room(
 
     def reject() -> None:
         for room, waiter in waiting:
-            room.reject_waiter(waiter)
+            if waiter.taken is None:
+                room.reject_waiter(waiter)
+                room.serve_waiters()  # those behind it may fit
 
     timer = None
     if timeout != float("inf"):

@@ -98,7 +98,7 @@ def registered(webhooks: dict[str, dict[str, Any]]) -> list[Webhook]:
 
 
 class Child:
-    """Does what it is told."""
+    """Obeys the commands of its parent."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

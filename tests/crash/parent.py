@@ -1,4 +1,4 @@
-"""The side that survives: it starts the processes, kills them, and keeps the books."""
+"""The surviving side: starts and kills the processes, and compares accepted with received."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Account:
 
 
 class Scene:
-    """A journal's file, a receiver that outlives whoever writes to it, and the books.
+    """A journal's file, a receiver that outlives whoever writes to it, and what was accepted.
 
     Attributes:
         accepted: all emits that have returned, by event id.

@@ -25,7 +25,7 @@ async def doomed(stage: Scene, point: str, after: int) -> set[str]:
 
 
 async def test_a_transaction_that_was_cut_off_leaves_no_trace(tmp_path: Path) -> None:
-    """Between BEGIN and COMMIT: none of its emits had returned, and nobody is ever told."""
+    """Between BEGIN and COMMIT: none of its emits had returned, and none of its events arrives."""
     draw = random.Random(SEED)
     async with scene(tmp_path) as stage:
         lost: set[str] = set()
@@ -37,7 +37,7 @@ async def test_a_transaction_that_was_cut_off_leaves_no_trace(tmp_path: Path) ->
         assert lost.isdisjoint(request.event_id for request in stage.receiver.requests)
 
 
-async def test_a_transaction_that_was_committed_counts_though_nobody_was_told(
+async def test_a_transaction_that_was_committed_counts_though_no_emit_returned(
     tmp_path: Path,
 ) -> None:
     """After COMMIT, before the event loop knows: the events arrive, though emit never returned."""

@@ -30,7 +30,7 @@ async def emit_until_refused(hooks: Hooks[Any], accepted: list[str]) -> None:
 async def test_emit_refuses_what_the_disk_has_no_room_for_and_goes_on_when_there_is(
     disk: tuple[Path, Callable[[], object]],
 ) -> None:
-    """What is refused reaches nobody, not even a local subscriber; all else is delivered once."""
+    """What is rejected reaches no target, not even a local subscriber; all else arrives once."""
     directory, make_room = disk
     path, heard = directory / "hooks.db", []
     async with asyncio.timeout(60), FaultReceiver(lambda request: answer) as receiver:

@@ -192,7 +192,7 @@ def damage_an_event(path: Path) -> None:
 async def test_a_damaged_event_stops_its_webhooks_and_no_other(
     tmp_path: Path, receiver: FaultReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told, and what cannot be read stays in the journal, with all that is behind it."""
+    """It is logged, and what cannot be read stays in the journal, with all that is behind it."""
     path = tmp_path / "hooks.db"
     await keep_events(path, "a")
     damage_an_event(path)

@@ -1,4 +1,4 @@
-"""What a process that is killed must not forget besides its deliveries."""
+"""State that outlives a killed process besides its deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room in the journal: the four policies, the order of those that wait, and what gives room back."""
+"""Room in the journal: the four policies, the order of waiting events, and what gives room back."""
 
 from __future__ import annotations
 
@@ -155,6 +155,17 @@ async def test_a_full_journal_can_drop_the_oldest_of_the_fullest_lane() -> None:
         assert [row.seq for row in letters] == [2, 3]
 
 
+async def test_where_the_fullest_lane_holds_too_few_the_next_one_drops_as_well() -> None:
+    """Or else its deliveries are dropped for nothing, and the event too."""
+    async with emits(journal_of_four("drop_oldest"), pending=4) as each:
+        each.lanes = [Lane(each.journal, [1, 2]), Lane(each.journal, [3, 4])]
+        append = each.append(1, targets=3)
+        assert each.offer(append) is True
+        assert await append.stored
+        assert sum(lane.pending for lane in each.lanes) == 1
+        assert each.pending == 4
+
+
 async def test_where_nothing_can_be_dropped_the_event_is() -> None:
     """What is in flight is never dropped."""
     async with emits(journal_of_four("drop_oldest"), pending=4) as each:
@@ -208,7 +219,7 @@ async def test_those_that_wait_are_served_in_their_order() -> None:
         assert [waiter.taken for waiter in waiters] == [True, None, None]
         each.settle(2, 3)
         assert [waiter.taken for waiter in waiters] == [True, True, True]
-        assert await asyncio.gather(large.stored, small.stored, last.stored)
+        assert [await append.stored for append in (large, small, last)] == [True, True, True]
         assert each.stored == [(1, True), (2, True), (3, True)]
 
 
@@ -241,7 +252,7 @@ async def test_a_cancelled_waiter_leaves_and_its_event_is_a_dead_letter() -> Non
         assert await second.stored is False
         each.settle(1, 2)
         await asyncio.gather(tasks[0], tasks[2])
-        assert await asyncio.gather(first.stored, third.stored) == [True, True]
+        assert [await append.stored for append in (first, third)] == [True, True]
         assert each.stored == [(2, False), (1, True), (3, True)]
         assert each.pending == 4
 

@@ -91,11 +91,7 @@ def read(
             end = next((row[0] for row in store.rows(_SLICE_END, (ref, after, _SLICE - 1))), None)
             last = _END if end is None else end
             rows = store.rows(_BY_SEQ + _SKIP + _IN_ORDER, (ref, after, last, skipped, wanted))
-        found += (
-            _stored(row)
-            for row in rows
-            if row[0] not in unwritten or unwritten[row[0]].state == "pending"
-        )
+        found += filter(None, (_unless_settled(_stored(row), unwritten) for row in rows))
         if len(rows) == wanted:
             after = rows[-1][0]
         elif end is not None:
@@ -104,6 +100,21 @@ def read(
             break
         yield
     return found
+
+
+def _unless_settled(
+    stored: StoredDelivery, unwritten: Mapping[int, Change]
+) -> StoredDelivery | None:
+    """Return a pending delivery as its unwritten change has it; ``None`` if it is settled."""
+    change = unwritten.get(stored.seq)
+    if change is None:
+        return stored
+    if change.state != "pending":
+        return None
+    outcome, kept = change.outcome, None
+    if outcome is not None:
+        kept = StoredOutcome(outcome.status, outcome.error, outcome.detail)
+    return stored._replace(attempts=change.attempts, due=change.at, outcome=kept)
 
 
 def dead_letters(

@@ -15,6 +15,7 @@ from support.journals import child, envelope, integrity
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.journal import SQLiteJournal
 
+
 async def test_closing_leaves_one_consistent_file_of_its_owner(path: Path) -> None:
     async with SQLiteJournal(path) as journal:
         await journal.append_nowait(envelope(1), [("a", None)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 from support.journals import (
+    REFUSED,
     child,
     dead,
     delivered,
@@ -18,6 +19,7 @@ from support.journals import (
     integrity,
     open_error,
     pending,
+    retry_at,
     stored,
 )
 
@@ -108,7 +110,10 @@ async def test_a_full_disk_refuses_appends_until_there_is_room(small_disk: Path)
     await journal.open()
     accepted = await fill(journal)
     again = await asyncio.gather(
-        *(journal.append_nowait(envelope(n, size=20_000), [("a", None)]) for n in range(2000, 2030)),
+        *(
+            journal.append_nowait(envelope(n, size=20_000), [("a", None)])
+            for n in range(2000, 2030)
+        ),
         return_exceptions=True,
     )
     assert {type(error) for error in again} == {JournalDiskFullError}
@@ -146,6 +151,19 @@ async def test_a_full_disk_keeps_what_was_settled_until_it_can_be_written(path: 
         assert await stored(reopened) == [*accepted[2:], "event-5000"]
         (head,) = await reopened.lanes(PERMANENT)
         assert (head.pending, head.state) == (len(accepted) - 1, {"disabled": True})
+
+
+async def test_a_retry_that_cannot_be_written_is_read_as_it_will_be(path: Path) -> None:
+    """Else it would be attempted too early, and its attempts counted anew."""
+    async with SQLiteJournal(path) as journal:
+        with file_size_limit(1 << 19):
+            await fill(journal)
+        with file_size_limit(1):
+            retry_at(journal, 99.0, 1, attempts=7, outcome=REFUSED)
+            with pytest.raises(JournalDiskFullError):
+                await journal.flush()
+            row, *_ = await journal.read(PERMANENT, "a", limit=2)
+            assert (row.seq, row.attempts, row.due, row.outcome) == (1, 7, 99.0, REFUSED)
 
 
 async def test_closing_raises_what_could_not_be_written_and_releases_the_file(path: Path) -> None:
