@@ -71,7 +71,9 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The README's snippets and errors, and every link within the repository's Markdown."""
     install(session, "test")
-    session.run("pytest", "-q", "tests/examples/test_readme.py", "tests/test_links.py", *session.posargs)
+    session.run(
+        "pytest", "-q", "tests/examples/test_readme.py", "tests/test_links.py", *session.posargs
+    )
 
 
 @nox.session

@@ -44,7 +44,7 @@ def test_no_class_overrides_more_than_its_base_declares_abstract() -> None:
                 continue
             if getattr(base, "_is_protocol", False):
                 continue  # all that it declares is for others to define
-            abstract = getattr(base, "__abstractmethods__", frozenset())
+            abstract: frozenset[str] = getattr(base, "__abstractmethods__", frozenset())
             both = vars(cls).keys() & vars(base).keys() - abstract - ANYWHERE
             undone += [
                 f"{cls.__qualname__} overrides {base.__qualname__}.{name}"

@@ -112,7 +112,7 @@ def test_log_messages_use_the_terms_of_the_field() -> None:
         tree = ast.parse(path.read_text("utf-8"))
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if id(node) not in docstrings and " " in node.value and TERMS.search(node.value):
-                    found.append((path.name, node.value))
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and id(node) not in docstrings and " " in text:
+                found += [(path.name, text)] if TERMS.search(text) else []
     assert found == []

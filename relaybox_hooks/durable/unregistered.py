@@ -106,12 +106,14 @@ class UnregisteredDeliveries:
             known = self.states.get(webhook_id)
             if known is not None and now - known.last_seen < self._grace:
                 continue
-            del self.pending[webhook_id]
-            while True:
+            while webhook_id in self.pending:
                 rows = await self._source.read(webhook_id, limit=_SWEEP)
+                if webhook_id not in self.pending:
+                    break  # registered meanwhile: its lane has them
                 for row in rows:
                     letter = dead_letter_of(row, "unregistered", self._runtime.clock.time())
                     self._keep_dead_letter(letter)
                 self._count_lost(len(rows))
+                self.pending[webhook_id] -= len(rows)
                 if len(rows) < _SWEEP:
-                    break
+                    del self.pending[webhook_id]

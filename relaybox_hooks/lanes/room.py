@@ -124,23 +124,28 @@ class Room(ABC, Generic[ItemT]):
                 break
             del self.waiters[waiter]
             if waiter.future.cancelled():
-                self.reject_waiter(waiter)
+                self._reject_waiter(waiter, "overflow")
             else:
                 self.enqueue(waiter.item)
                 self._answer(waiter, True)
 
-    def reject_waiter(self, waiter: Waiter[ItemT], reason: Reason = "overflow") -> None:
+    def reject_waiter(self, waiter: Waiter[ItemT]) -> None:
         """Reject a waiter's item, unless it was served: its caller waits no longer."""
         if waiter.taken is None:
-            if self.waiters is not None:
-                self.waiters.pop(waiter, None)
-            self._answer(waiter, False)
-            self.reject(waiter.item, reason)
+            self._reject_waiter(waiter, "overflow")
+            self.serve_waiters()  # those behind it may fit
 
     def reject_waiters(self, reason: Reason) -> None:
         """Reject what everyone waits with: no room will come."""
         for waiter in tuple(self.waiters or ()):
-            self.reject_waiter(waiter, reason)
+            if waiter.taken is None:  # else an observer of the one before has changed that
+                self._reject_waiter(waiter, reason)
+
+    def _reject_waiter(self, waiter: Waiter[ItemT], reason: Reason) -> None:
+        if self.waiters is not None:
+            self.waiters.pop(waiter, None)
+        self._answer(waiter, False)
+        self.reject(waiter.item, reason)
 
     def _wait(self, item: ItemT, origin: Room[Any] | None) -> Waiter[ItemT]:
         waiter = Waiter(item, asyncio.get_running_loop().create_future(), origin)
@@ -188,9 +193,7 @@ async def wait_for_room(
 
     def reject() -> None:
         for room, waiter in waiting:
-            if waiter.taken is None:
-                room.reject_waiter(waiter)
-                room.serve_waiters()  # those behind it may fit
+            room.reject_waiter(waiter)
 
     timer = None
     if timeout != float("inf"):

@@ -23,7 +23,6 @@ from relaybox_hooks import (
     CloseReport,
     ConfigError,
     Event,
-    Hooks,
     HooksClosedError,
     Receipt,
     RelayboxHooksError,
@@ -272,11 +271,6 @@ async def test_every_caller_gets_the_same_report(
         reports.append(await soon(hooks.aclose()))
     assert reports == [CloseReport(1, 0, 0, {}, "drained")] * 4
     assert watch.all("closed") == reports[:1]
-
-
-async def test_what_never_began_closes_as_often_as_one_likes() -> None:
-    hooks: Hooks = Hooks()
-    assert await hooks.aclose() == await hooks.aclose() == CloseReport(0, 0, 0, {}, "drained")
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "soon"])

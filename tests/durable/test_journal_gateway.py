@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import KEY, Mood, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import Mood, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
-    ConfigError,
     Event,
-    Hooks,
     HooksClosedError,
     JournalWaitError,
     LaneFullError,
     Observer,
     Receipt,
-    Webhook,
 )
 from relaybox_hooks.journal import JournalFullError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
@@ -294,11 +291,6 @@ async def test_an_event_for_more_webhooks_than_the_journal_holds_is_refused_at_o
         async with dispatcher(*webhooks, journal=full("wait")) as hooks:
             with pytest.raises(JournalFullError):
                 await emit(hooks)
-
-
-def test_a_path_is_no_journal() -> None:
-    with pytest.raises(ConfigError, match=r"journal='hooks.db': give a journal: SQLiteJournal"):
-        Hooks([Webhook("http://localhost/", ["*"], KEY)], journal="hooks.db")  # type: ignore[arg-type]
 
 
 async def test_observers_are_told_when_an_emit_begins_and_that_it_failed(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ import asyncio
 from collections import Counter
 
 import aiohttp
-import pytest
 from support.raw_http import Post
 from yarl import URL
 
 from relaybox_hooks import testing
-from relaybox_hooks.testing import Acceptance, Answer, FaultReceiver, Hold
+from relaybox_hooks.testing import Acceptance, Answer, FaultReceiver
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
@@ -59,29 +58,3 @@ async def test_first_successes_are_in_order_and_without_repeats(post: Post) -> N
         first = [acceptance.event_id for acceptance in receiver.first_successes()]
         assert first == ["a", "c", "b"]
         assert receiver.successes()[Acceptance("/", "wh", "a")] == 2
-
-
-async def test_held_requests_are_released_first_come_first_served(post: Post) -> None:
-    async with FaultReceiver([Answer(201), Hold(Answer(202)), Answer(203)]) as receiver:
-        receiver.hold()
-        tasks = []
-        for count in (1, 2, 3):
-            tasks.append(asyncio.create_task(post(receiver.url)))
-            await receiver.wait_for(count)
-        await receiver.wait_until(lambda: len(receiver.held) == 3)
-        receiver.release(1)
-        assert await tasks[0] == (201, b"")
-        tasks.pop().cancel()
-        await receiver.wait_until(lambda: receiver.held == receiver.requests[1:2])
-        receiver.release()
-        assert receiver.held == receiver.requests[1:2]  # the script's own Hold begins
-        receiver.release()
-        assert await tasks[1] == (202, b"")
-        assert (await post(receiver.url))[0] == 200
-
-
-async def test_a_condition_that_raises_ends_its_wait() -> None:
-    async with FaultReceiver() as receiver:
-        waiting = asyncio.create_task(receiver.wait_until(lambda: not 1 / len(receiver.requests)))
-        with pytest.raises(ZeroDivisionError):
-            await waiting
