@@ -1,6 +1,6 @@
 """Relaybox Hooks: an embeddable event bus for realtime servers.
 
-Local functions and signed webhooks are told what happens in a server, without any of them
+Local functions and signed webhooks get the events of a server, without any of them
 ever stalling a socket. See the README for a start.
 """
 

@@ -40,7 +40,7 @@ class LoopClock:
 
 
 class Clocked(Protocol):
-    """Whoever has a clock, from its start on."""
+    """An object that has a clock, from its start on."""
 
     clock: Clock
 

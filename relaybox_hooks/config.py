@@ -70,7 +70,7 @@ class ConfigFileError(ConfigError):
 
 
 class Configuration(NamedTuple):
-    """What a file says.
+    """Contents of a file, as arguments.
 
     Attributes:
         options: keyword arguments of ``Hooks``.
@@ -82,7 +82,7 @@ class Configuration(NamedTuple):
 
 
 def read(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Configuration:
-    """What the file at ``path`` says.
+    """Read the file at ``path``.
 
     Args:
         options: keyword arguments of ``Hooks`` that hold instead of the file's.
@@ -104,7 +104,7 @@ def read(path: str | os.PathLike[str], options: Mapping[str, Any] | None = None)
 def interpret(
     document: Mapping[str, Any], path: str, options: Mapping[str, Any], lookup: Lookup
 ) -> Configuration:
-    """What a parsed file says.
+    """Interpret a parsed file.
 
     Args:
         document: the file's tables.

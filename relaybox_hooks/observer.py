@@ -181,7 +181,7 @@ class Notifier:
             setattr(self, method, bound)
         self.observes_attempts: bool = bool(self.attempted or self.delivered or self.retried)
 
-    def tell(self, listeners: Listeners, *args: Any) -> None:
+    def notify(self, listeners: Listeners, *args: Any) -> None:
         """Call each listener; one that raises is logged the first time it does."""
         for listener in listeners:
             try:
@@ -189,7 +189,7 @@ class Notifier:
             except Exception as error:
                 self._blame(listener, error)
 
-    def tell_attempt(
+    def notify_attempt(
         self,
         clock: Clock,
         webhook: Webhook,
@@ -217,8 +217,8 @@ class Notifier:
             next_in=next_in,
             replayed=replayed,
         )
-        self.tell(self.attempted, attempt)
-        self.tell(also, attempt)
+        self.notify(self.attempted, attempt)
+        self.notify(also, attempt)
 
     def headers(self, webhook: Webhook, envelope: Envelope, number: int) -> dict[str, str]:
         """Report that an attempt begins; return the headers that listeners give it, in lower case.

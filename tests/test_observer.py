@@ -179,7 +179,7 @@ def test_a_method_set_on_the_object_is_heard_too() -> None:
     observer = Observer()
     observer.emitted = lambda name, receipt: seen.append(name)  # type: ignore[method-assign]
     notifier = Notifier([observer])
-    notifier.tell(notifier.emitted, "room:join", None)
+    notifier.notify(notifier.emitted, "room:join", None)
     assert seen == ["room:join"]
 
 

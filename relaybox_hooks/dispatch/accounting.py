@@ -55,7 +55,7 @@ class Accounting:
         self.dead_letters.add(letter, rejected=rejected)
         notifier = self._runtime.notifier
         if notifier.dead_lettered:
-            notifier.tell(notifier.dead_lettered, letter)
+            notifier.notify(notifier.dead_lettered, letter)
 
     def add_removed(self, lane: Lane[Any]) -> None:
         """Keep the counts of a lane whose target was removed.

@@ -115,7 +115,7 @@ class Emitter:
         self._catalogue = catalogue
         self._all_routes = routes
         #: The routes while events are accepted and nothing is recorded, else none: the look-up
-        #: that every emit makes also tells whether it may go the short way.
+        #: that every emit makes also decides whether it may go the short way.
         self._routes: Routes = {}
         self._gateway = gateway
         self._max_body = max_body
@@ -318,7 +318,7 @@ class Emitter:
         origin = current_lane.get()
         targets = [(lane.webhook.id, delivery.key) for lane, delivery in emission.stored]
         self._check_lanes(emission.items, wait=True)
-        self._tell_emitting(emission)
+        self._notify_emitting(emission)
         try:
             await gateway.store(envelope, targets, stored, self._emit_timeout)
         except BaseException:
@@ -339,7 +339,7 @@ class Emitter:
                 return
         origin = current_lane.get()
         self._check_lanes(items, wait=wait)
-        self._tell_emitting(emission)
+        self._notify_emitting(emission)
         for lane, item in items:
             emission.add_outcome(lane.offer(item, wait=wait, origin=origin), lane)
 
@@ -350,10 +350,10 @@ class Emitter:
             if lane.pending >= lane.limit:
                 lane.check_policy(wait=wait, origin=origin)
 
-    def _tell_emitting(self, emission: Emission) -> None:
+    def _notify_emitting(self, emission: Emission) -> None:
         notifier = self._runtime.notifier
         if notifier.emitting:
-            notifier.tell(notifier.emitting, emission.event_id, emission.name)
+            notifier.notify(notifier.emitting, emission.event_id, emission.name)
 
     async def _wait(self, emission: Emission) -> Receipt:
         """Wait until each full lane has taken the event, or rejected it."""
@@ -373,7 +373,7 @@ class Emitter:
         receipt = _new(Receipt, (emission.event_id, emission.accepted, emission.dropped))
         notifier = self._runtime.notifier
         if notifier.emitted:
-            notifier.tell(notifier.emitted, emission.name, receipt)
+            notifier.notify(notifier.emitted, emission.name, receipt)
         return receipt
 
 

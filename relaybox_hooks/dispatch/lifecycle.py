@@ -60,7 +60,7 @@ class Lifecycle:
         runtime.state = "open"
         self._parts.emitter.refresh()
         if runtime.notifier.started:
-            runtime.notifier.tell(runtime.notifier.started, stats)
+            runtime.notifier.notify(runtime.notifier.started, stats)
 
     async def aclose(self, timeout: float) -> CloseReport:
         """Drain for at most ``timeout`` seconds and close the parts; see ``Hooks.aclose``."""
@@ -132,5 +132,5 @@ class Lifecycle:
             await gateway.aclose()
         await runtime.close_session()
         runtime.state = "closed"
-        runtime.notifier.tell(runtime.notifier.closed, report)
+        runtime.notifier.notify(runtime.notifier.closed, report)
         return report

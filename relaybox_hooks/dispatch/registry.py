@@ -223,7 +223,7 @@ class Registry:
         self._callbacks.state_changed(webhook_id)
         notifier = self._runtime.notifier
         if notifier.webhook_disabled:
-            notifier.tell(notifier.webhook_disabled, lane.webhook, reason)
+            notifier.notify(notifier.webhook_disabled, lane.webhook, reason)
 
     def endpoint_gone(self, webhook: Webhook) -> None:
         """Disable a webhook whose endpoint answered 410, unless it has changed since."""

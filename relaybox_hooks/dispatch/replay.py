@@ -35,7 +35,7 @@ class ReplayReport(NamedTuple):
 
 
 class ReplayTarget(NamedTuple):
-    """Where a dead letter is sent."""
+    """A webhook, and its endpoint, that a dead letter is sent to."""
 
     webhook: Webhook
     endpoint: Endpoint
@@ -101,7 +101,7 @@ async def _attempt(
         return await attempter.attempt(target.endpoint, webhook, envelope, number)
     finally:  # the replay may have been cancelled
         outcome = attempter.outcome or INTERRUPTED
-        runtime.notifier.tell_attempt(
+        runtime.notifier.notify_attempt(
             runtime.clock, webhook, envelope, number, outcome, attempter.began, replayed=True
         )
 

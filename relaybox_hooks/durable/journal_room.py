@@ -69,7 +69,7 @@ class Append:
 
 
 class JournalRoom(Room[Append]):
-    """The bound on what is pending in the journal. ``drop_oldest`` costs whoever fills it.
+    """The bound on what is pending in the journal; ``drop_oldest`` drops from the fullest lane.
 
     Args:
         journal: appended to.

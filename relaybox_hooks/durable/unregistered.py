@@ -32,7 +32,7 @@ class SavedState(NamedTuple):
 
 
 class UnregisteredDeliveries:
-    """What waits in the journal until its webhook is registered again.
+    """Deliveries that wait in the journal until their webhook is registered again.
 
     Args:
         source: pending deliveries are read from it.

@@ -1,4 +1,4 @@
-"""What can go wrong with a journal. Each error names the file and says what to do.
+"""Errors of a journal. Each names the file and says what to do.
 
 ::
 

@@ -1,8 +1,8 @@
 """Protocols of a journal, one for each role, and the records that pass through them.
 
-Whoever emits needs an :class:`EventSink`, whoever delivers a :class:`DeliverySource`, and whoever
-looks :class:`Records`. A :class:`Journal` is all three; one process uses it under one permanent
-grant. No synchronous member reads the store.
+An emitter needs an :class:`EventSink`, a lane a :class:`DeliverySource`, and queries go to
+:class:`Records`. A :class:`Journal` is all three; one process uses it under one permanent grant. No
+synchronous member reads the store.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ PERMANENT: Final = Grant(0, 0)
 
 
 class LaneHead(NamedTuple):
-    """What the journal knows of a webhook's lane: it was appended to, touched, or has a state.
+    """A webhook's lane in the journal: it was appended to, touched, or has a state.
 
     Attributes:
         webhook_id: the webhook.
@@ -140,7 +140,7 @@ class LaneHead(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """What the journal holds for delivery, as counted in this process.
+    """Counts of the journal, as kept in this process.
 
     Attributes:
         pending: deliveries pending, those that are being appended included.
@@ -152,11 +152,11 @@ class Backlog(NamedTuple):
 
 
 class EventSink(Protocol):
-    """The journal of whoever emits: events are appended once, with a delivery for each webhook."""
+    """The emitting side: events are appended once, with a delivery for each webhook."""
 
     @property
     def max_pending(self) -> int:
-        """How many deliveries may be pending; the caller of ``append_nowait`` sees to it."""
+        """Bound on pending deliveries; the caller of ``append_nowait`` observes it."""
 
     @property
     def overflow(self) -> Overflow:
@@ -190,7 +190,7 @@ class EventSink(Protocol):
 
 
 class DeliverySource(Protocol):
-    """The journal of whoever delivers: pending deliveries are read in order and then settled.
+    """The delivering side: pending deliveries are read in order and then settled.
 
     ``commit``, ``touch`` and ``save_state`` return at once and join the next transaction. Where
     that fails they are tried again with the next, for as long as the process lives;
@@ -236,7 +236,7 @@ class DeliverySource(Protocol):
 
 
 class Records(Protocol):
-    """The journal of whoever looks. Queries reflect what was queued before them, but for what
+    """The queries. They reflect what was queued before them, but for what
     could not be written yet."""
 
     async def dead_letters(

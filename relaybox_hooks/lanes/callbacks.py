@@ -1,4 +1,4 @@
-"""Callbacks of webhook lanes: what they report to whoever holds them."""
+"""Callbacks by which webhook lanes report to the dispatcher."""
 
 from __future__ import annotations
 

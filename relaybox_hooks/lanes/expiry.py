@@ -13,7 +13,7 @@ class Expiry:
     """Finds the deliveries of a queue that are older than ``max_age`` seconds.
 
     Args:
-        clocked: whoever has the clock.
+        clocked: has the clock.
         queue: its deliveries are watched.
         max_age: seconds from the emit, by the wall clock.
         when_due: called when one may have become too old.

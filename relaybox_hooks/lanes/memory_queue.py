@@ -28,7 +28,7 @@ class MemoryQueue:
     All operations cost O(1), waiting for a retry O(log n).
 
     Args:
-        clocked: whoever has the clock that ``retry_at`` goes by.
+        clocked: has the clock that ``retry_at`` goes by.
         on_ready: called when deliveries have become ready because their retry is due.
     """
 

@@ -38,7 +38,7 @@ class Waiter(Generic[ItemT]):
 class Room(ABC, Generic[ItemT]):
     """A bound on what is pending, and the policy for what comes beyond it.
 
-    Whoever waits is served first come, first served; while anyone waits nothing else gets in.
+    Waiters are served first come, first served; while any waits nothing else gets in.
 
     Attributes:
         overflow: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or ``"raise"``.

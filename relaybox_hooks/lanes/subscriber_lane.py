@@ -95,7 +95,7 @@ class SubscriberLane(Lane[Event]):
         notifier = self.runtime.notifier
         if notifier.dropped:
             why = self.overflow if reason == "overflow" else reason
-            notifier.tell(notifier.dropped, self.target, item.id, item.name, why)
+            notifier.notify(notifier.dropped, self.target, item.id, item.name, why)
 
     def suspend(self) -> None:
         self._suspended = True
@@ -170,7 +170,7 @@ class SubscriberLane(Lane[Event]):
             raise error
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._failed(event, error)
-            if self._queue:  # whoever catches it may yet want to drain
+            if self._queue:  # a program that catches it may yet drain
                 self._start()
             task.add_done_callback(asyncio.Task.exception)  # reported already
             raise error
@@ -186,7 +186,7 @@ class SubscriberLane(Lane[Event]):
         self.settle_one()
         notifier = self.runtime.notifier
         if notifier.subscriber_failed:
-            notifier.tell(notifier.subscriber_failed, self.target, event, error)
+            notifier.notify(notifier.subscriber_failed, self.target, event, error)
 
 
 def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
@@ -205,13 +205,13 @@ def _observed(
     """Return ``call`` with notifications before and after, in the context that it runs in."""
 
     async def observed(event: Event) -> None:
-        notifier.tell(notifier.subscriber_began, name, event)
+        notifier.notify(notifier.subscriber_began, name, event)
         try:
             await call(event)
         except BaseException as error:
-            notifier.tell(notifier.subscriber_ended, name, event, error)
+            notifier.notify(notifier.subscriber_ended, name, event, error)
             raise
-        notifier.tell(notifier.subscriber_ended, name, event, None)
+        notifier.notify(notifier.subscriber_ended, name, event, None)
 
     return observed
 

@@ -151,7 +151,7 @@ class WebhookLane(Lane[Delivery]):
         notifier, envelope = self.runtime.notifier, item.envelope
         if reason == "overflow" and notifier.dropped:
             policy = self.overflow
-            notifier.tell(notifier.dropped, self.target, envelope.id, envelope.name, policy)
+            notifier.notify(notifier.dropped, self.target, envelope.id, envelope.name, policy)
         self._callbacks.dead_letter(self.webhook, item, reason, rejected)
 
     def take_over(self, pending: int, breaker: Mapping[str, float] | None) -> None:
@@ -353,7 +353,7 @@ class WebhookLane(Lane[Delivery]):
         clock, notifier, envelope = self.runtime.clock, self.runtime.notifier, delivery.envelope
         if notifier.observes_attempts:
             number, began = delivery.attempts, attempter.began
-            notifier.tell_attempt(clock, self.webhook, envelope, number, outcome, began, wait)
+            notifier.notify_attempt(clock, self.webhook, envelope, number, outcome, began, wait)
 
     def dead_letter(self, delivery: Delivery, reason: Reason) -> None:
         """Make a dead letter of a delivery."""
@@ -384,7 +384,7 @@ class WebhookLane(Lane[Delivery]):
         notifier = self.runtime.notifier
         if notifier.breaker_changed and self.breaker is not None:
             after = self.breaker.state
-            notifier.tell(notifier.breaker_changed, self.webhook, before, after)
+            notifier.notify(notifier.breaker_changed, self.webhook, before, after)
 
     def _wait_for_probe(self, breaker: Breaker) -> None:
         if self._breaker_alarm is None:

@@ -18,7 +18,7 @@ _PATIENCE: Final = 10.0
 
 
 class Histogram:
-    """How many values fell into each bucket, the last of which has no bound; and their sum."""
+    """Numbers of values in each bucket, the last of which has no bound; and their sum."""
 
     __slots__ = ("counts", "sum")
 
@@ -33,7 +33,7 @@ class Histogram:
 
 
 class Counts(NamedTuple):
-    """What has happened at the webhooks of one label.
+    """Counts of the webhooks of one label.
 
     Attributes:
         attempts: by what they came to.

@@ -94,7 +94,9 @@ def test_without_a_journal_there_is_no_gateway_and_dead_letters_stay_in_memory()
     assert isinstance(parts.accounting.dead_letters, MemoryDeadLetters)
 
 
-@pytest.mark.parametrize("journal", ["hooks.db", Path("hooks.db"), object(), 0], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "journal", ["hooks.db", Path("hooks.db"), object(), 0], ids=lambda value: type(value).__name__
+)
 def test_a_journal_that_is_none_is_an_error_by_name(journal: Any) -> None:
     with pytest.raises(ConfigError, match=r"give a journal: SQLiteJournal\(path\)") as caught:
         Hooks(journal=journal)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Unwritten(Protocol):
-    """Whoever knows why changes cannot be written."""
+    """The writer, as far as its changes that could not be written matter."""
 
     failing: JournalError | None
 

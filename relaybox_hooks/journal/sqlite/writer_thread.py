@@ -171,7 +171,7 @@ class WriterThread:
             try:
                 store.checkpoint()
             except apsw.Error:
-                pass  # the log only grows; what then cannot be written will tell
+                pass  # the log only grows; an error follows where that becomes a problem
 
     def _batch(self, store: Store, appends: int, changes: int, notes: int) -> int:
         """Write a transaction of what is queued, up to the bounds, and report to the event loop.
