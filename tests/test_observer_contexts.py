@@ -333,7 +333,7 @@ async def test_without_observers_nobody_is_called(
 ) -> None:
     """Not even to find that there is nobody: emits, attempts and subscribers go straight on."""
     told: list[object] = []
-    monkeypatch.setattr(Notifier, "tell", lambda self, *arguments: told.append(arguments))
+    monkeypatch.setattr(Notifier, "notify", lambda self, *arguments: told.append(arguments))
     monkeypatch.setattr(Notifier, "headers", lambda self, *arguments: told.append(arguments))
     async with dispatcher(webhook_to(receiver), logging=False) as hooks:
         hooks.add_subscriber("room:*", lambda event: None)

@@ -316,11 +316,10 @@ class Emitter:
                 emission.add_outcome(lane.offer(item, wait=True, origin=origin), lane)
 
         origin = current_lane.get()
-        targets = [(lane.webhook.id, delivery.key) for lane, delivery in emission.stored]
         self._check_lanes(emission.items, wait=True)
         self._notify_emitting(emission)
         try:
-            await gateway.store(envelope, targets, stored, self._emit_timeout)
+            await gateway.store(envelope, emission.stored, stored, self._emit_timeout)
         except BaseException:
             self._finish(emission)
             raise

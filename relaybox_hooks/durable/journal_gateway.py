@@ -14,7 +14,7 @@ from relaybox_hooks.durable.lane_store import QueueCallbacks
 from relaybox_hooks.durable.retention import Retention
 from relaybox_hooks.durable.unregistered import UnregisteredDeliveries
 from relaybox_hooks.journal.errors import JournalError
-from relaybox_hooks.journal.protocol import PERMANENT, Change, Journal, StoredDelivery, Targets
+from relaybox_hooks.journal.protocol import PERMANENT, Change, Journal, StoredDelivery
 from relaybox_hooks.lanes.delivery import Delivery
 from relaybox_hooks.lanes.room import Waiter, wait_for_room
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
@@ -170,8 +170,8 @@ class JournalGateway:
         self.unregistered.note(webhook_id, state)
         self._journal.save_state(webhook_id, state)
 
-    def _registered_lanes(self) -> Collection[WebhookLane]:
-        return [lane for lane, _ in self._lanes.values()]
+    def _registered_lanes(self) -> dict[str, WebhookLane]:
+        return {webhook_id: lane for webhook_id, (lane, _) in self._lanes.items()}
 
     # Source and sink of the queues
 
@@ -202,13 +202,18 @@ class JournalGateway:
     # Emitting
 
     def store(
-        self, envelope: Envelope, targets: Targets, on_stored: OnStored, timeout: float
+        self,
+        envelope: Envelope,
+        deliveries: list[tuple[WebhookLane, Delivery]],
+        on_stored: OnStored,
+        timeout: float,
     ) -> Awaitable[object]:
         """Store an event, whatever becomes of the caller.
 
         Args:
             envelope: the encoded event.
-            targets: the webhooks it goes to, with the order keys.
+            deliveries: the lanes it goes to, each with its delivery; a lane that was removed
+                meanwhile is replaced by that of the same webhook, if it is registered again.
             on_stored: called as soon as it is stored, even if the caller was cancelled.
             timeout: seconds to wait for room in the journal.
 
@@ -219,7 +224,7 @@ class JournalGateway:
         Raises:
             JournalFullError: there is no room, and none is to be waited for.
         """
-        append = Append(envelope, targets, on_stored, self._room.serve_waiters)
+        append = Append(envelope, deliveries, on_stored, self._room.serve_waiters)
         if self._room.append_at_once(append):
             return append.stored
         self._room.check(append)

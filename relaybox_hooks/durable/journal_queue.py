@@ -156,6 +156,11 @@ class JournalQueue:
         seq, key = delivery.seq, delivery.key
         if seq <= self._read_seq or seq in self._loaded:
             return False  # it was read meanwhile
+        if self._closed and seq > self._give_up_through_seq:  # appended since: no sweep gets there
+            if self._reader is not None:
+                self._settled_while_reading.add(seq)
+            self._callbacks.dead_letter(delivery)
+            return False
         if self._behind or self._closed or seq <= self._give_up_through_seq:
             self._fall_behind()
             if key in self._parked.by_key:
@@ -335,6 +340,7 @@ class JournalQueue:
             self._read_failed = True
         finally:
             self._reader = None
+            self._settled_while_reading.clear()
 
     async def _read_next(self, room: int) -> None:
         """Read on in order."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.journal.errors import JournalFullError
 from relaybox_hooks.journal.protocol import Journal, Targets
+from relaybox_hooks.lanes.delivery import Delivery
 from relaybox_hooks.lanes.room import Room
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.wire.envelope import Envelope
@@ -24,7 +25,7 @@ class Append:
 
     Args:
         envelope: the encoded event.
-        targets: where it goes.
+        deliveries: the lanes it goes to, each with its delivery.
         on_stored: called once it is stored, even if the emit was cancelled meanwhile.
         on_failed: called if it could not be stored.
 
@@ -32,19 +33,29 @@ class Append:
         pending: whether its deliveries are pending; else there was no room, and they are dead
             letters.
         stored: done when it is stored.
+        targets: the webhooks it goes to, with the order keys.
     """
 
-    __slots__ = ("_on_failed", "_on_stored", "envelope", "pending", "stored", "targets")
+    __slots__ = (
+        "_on_failed",
+        "_on_stored",
+        "deliveries",
+        "envelope",
+        "pending",
+        "stored",
+        "targets",
+    )
 
     def __init__(
         self,
         envelope: Envelope,
-        targets: Targets,
+        deliveries: list[tuple[WebhookLane, Delivery]],
         on_stored: OnStored,
         on_failed: Callable[[], None],
     ) -> None:
         self.envelope: Envelope = envelope
-        self.targets: Targets = targets
+        self.deliveries: list[tuple[WebhookLane, Delivery]] = deliveries
+        self.targets: Targets = [(lane.webhook.id, each.key) for lane, each in deliveries]
         self.pending: bool = True
         self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._on_stored = on_stored
@@ -73,12 +84,12 @@ class JournalRoom(Room[Append]):
 
     Args:
         journal: appended to.
-        lanes: of the registered webhooks, as they are at any time.
+        lanes: of the registered webhooks by id, as they are at any time.
     """
 
     __slots__ = ("_journal", "_lanes", "_max_pending")
 
-    def __init__(self, journal: Journal, lanes: Callable[[], Collection[WebhookLane]]) -> None:
+    def __init__(self, journal: Journal, lanes: Callable[[], Mapping[str, WebhookLane]]) -> None:
         super().__init__(journal.overflow)
         self._journal = journal
         self._lanes = lanes
@@ -100,6 +111,7 @@ class JournalRoom(Room[Append]):
         journal, targets = self._journal, append.targets
         if self.waiters or journal.backlog().pending + len(targets) > self._max_pending:
             return False
+        self._find_lanes_again(append)
         future = journal.append_nowait(append.envelope, targets)
         future.add_done_callback(append.appended)
         return True
@@ -117,10 +129,12 @@ class JournalRoom(Room[Append]):
             self._append(item, reason)
 
     def drop_oldest(self, item: Append) -> None:
-        lanes, fullest = list(self._lanes()), None
+        lanes, fullest = list(self._lanes().values()), None
         while lanes and not self.has_room(item):
             fullest = max(lanes, key=lambda lane: (lane.pending, lane is fullest))
-            if not fullest.drop_one():  # all that it has in memory is in flight
+            if not fullest.drop_one():
+                if fullest.pending > fullest.in_flight:
+                    break  # the rest of it waits in the journal: no other lane is to pay for that
                 lanes.remove(fullest)
 
     def full_error(self, advice: str) -> JournalFullError:
@@ -129,9 +143,20 @@ class JournalRoom(Room[Append]):
 
     def _append(self, item: Append, dead: Reason | None) -> None:
         item.pending = dead is None
+        self._find_lanes_again(item)
         try:
             future = self._journal.append_nowait(item.envelope, item.targets, dead=dead)
         except RelayboxHooksError as error:
             item.fail(error)
         else:
             future.add_done_callback(item.appended)
+
+    def _find_lanes_again(self, append: Append) -> None:
+        """Give the deliveries of a webhook that was registered again meanwhile to its new lane.
+
+        Every lane then knows, when it is closed, all that was appended for it: by number.
+        """
+        for place, (lane, delivery) in enumerate(append.deliveries):
+            if lane.closed_for == "removed":
+                lane = self._lanes().get(lane.webhook.id, lane)
+                append.deliveries[place] = lane, delivery

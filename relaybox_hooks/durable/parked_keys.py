@@ -37,7 +37,7 @@ class ParkedKeys:
     its key must still be kept from overtaking.
 
     Attributes:
-        by_key: the entries of keys; only this object changes it.
+        by_key: the entries of keys; only this object adds and removes any.
         entries: all of them, those of single deliveries included; likewise.
     """
 

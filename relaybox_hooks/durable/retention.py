@@ -75,4 +75,6 @@ class Retention:
                 logger.error("what became of deliveries cannot be written: %s", journal.failing)
         except JournalError as error:
             logger.error("retention: %s", error)
+        except Exception:  # of an observer's making; the next round is made all the same
+            logger.exception("retention: a round has failed")
         self._alarm.set(self._runtime.clock.monotonic() + ROUND)

@@ -111,9 +111,11 @@ class UnregisteredDeliveries:
                 if webhook_id not in self.pending:
                     break  # registered meanwhile: its lane has them
                 for row in rows:
+                    if webhook_id not in self.pending:
+                        break  # an observer has registered it: its lane has the rest
+                    self.pending[webhook_id] -= 1
+                    self._count_lost(1)
                     letter = dead_letter_of(row, "unregistered", self._runtime.clock.time())
                     self._keep_dead_letter(letter)
-                self._count_lost(len(rows))
-                self.pending[webhook_id] -= len(rows)
                 if len(rows) < _SWEEP:
-                    del self.pending[webhook_id]
+                    self.pending.pop(webhook_id, None)

@@ -124,7 +124,7 @@ PERMANENT: Final = Grant(0, 0)
 
 
 class LaneHead(NamedTuple):
-    """A webhook's lane in the journal: it was appended to, touched, or has a state.
+    """A lane that the journal knows: appended to, touched, or with a saved state.
 
     Attributes:
         webhook_id: the webhook.
@@ -177,7 +177,8 @@ class EventSink(Protocol):
 
         Returns:
             A future, done when they are durable, of the deliveries' ``seq``, in the order of
-            ``targets``. It fails with a ``JournalError`` where they could not be stored.
+            ``targets``. It fails with a ``JournalError`` where they could not be stored. It is
+            done before any ``read`` returns that shows them.
 
         Raises:
             JournalClosedError: the journal is not open.
@@ -223,7 +224,11 @@ class DeliverySource(Protocol):
         """
 
     def commit(self, grant: Grant, changes: Iterable[Change]) -> None:
-        """Let deliveries be delivered, dead, or due again."""
+        """Let deliveries be delivered, dead, or due again.
+
+        Raises:
+            JournalClosedError: the journal is not open. Nothing else is raised.
+        """
 
     def touch(self, webhook_ids: Iterable[str], at: float) -> None:
         """Note that these webhooks are registered at ``at``."""

@@ -19,11 +19,11 @@ class DeliveryQueue(Protocol):
 
     @property
     def oldest_first(self) -> bool:
-        """Whether deliveries are iterated in the order in which they were emitted."""
+        """True if deliveries are iterated in the order in which they were emitted."""
 
     @property
     def ready_count(self) -> int:
-        """How many deliveries :meth:`next` would return one after the other."""
+        """Number of deliveries that :meth:`next` would return one after the other."""
 
     def __iter__(self) -> Iterator[Delivery]: ...
 

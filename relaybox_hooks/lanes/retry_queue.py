@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from typing import Final
 
 from relaybox_hooks.clock import Alarm, Clocked
 from relaybox_hooks.lanes.delivery import WAITING_RETRY, Delivery
 
 #: Removed entries the heap may hold beyond its own half before it is swept.
-_SLACK = 64
+_SLACK: Final = 64
 
 
 class RetryQueue:

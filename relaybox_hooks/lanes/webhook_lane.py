@@ -110,7 +110,7 @@ class WebhookLane(Lane[Delivery]):
 
     @property
     def takes_replays(self) -> bool:
-        """Whether dead letters may be sent again: it is not disabled, removed or closing."""
+        """True if dead letters may be sent again: it is not disabled, removed or closing."""
         return self.closed_for is None and not self._suspended
 
     # Taking in and dropping

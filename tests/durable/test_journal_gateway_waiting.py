@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from support import KEY, soon
 
-from relaybox_hooks import Attempt, Hooks, Observer, Webhook
+from relaybox_hooks import Attempt, Hooks, Observer, Receipt, Webhook
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold
 from relaybox_hooks.testing.memory_journal import MemoryJournal
 
@@ -58,3 +59,46 @@ async def test_an_emit_does_not_overtake_those_that_wait_for_room() -> None:
             receiver.release()
             await soon(receiver.wait_for(2 * ROOM + 1))
             receiver.release()
+
+
+async def full_and_waiting(hooks: Hooks[Any], receiver: FaultReceiver) -> asyncio.Task[Receipt]:
+    """One delivery in flight, which is all the room there is, and an emit that waits for more."""
+    await hooks.emit("count:up", 1)
+    await receiver.wait_for(1)
+    waiting = asyncio.ensure_future(hooks.emit("count:up", 2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    return waiting
+
+
+@pytest.mark.parametrize("how", ["disable_webhook", "remove_webhook"])
+async def test_what_waited_while_its_webhook_went_is_given_up(how: str) -> None:
+    """No sweep of the lane gets there: it is appended later than the lane was closed."""
+    async with FaultReceiver(Hold(Answer(204))) as receiver:
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w")
+        journal = MemoryJournal(max_pending=1)
+        async with Hooks([webhook], custom_events=["count:up"], journal=journal) as hooks:
+            waiting = await full_and_waiting(hooks, receiver)
+            getattr(hooks, how)("w")
+            receiver.release()
+            assert (await soon(waiting)).accepted == 1
+            await soon(hooks.join())
+            assert [letter.event.data for letter in await hooks.dead_letters()] == [2]
+            assert journal.backlog().pending == 0
+
+
+async def test_what_waited_goes_to_its_webhook_registered_again() -> None:
+    async with FaultReceiver(Hold(Answer(204))) as receiver:
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w")
+        journal = MemoryJournal(max_pending=1)
+        async with Hooks([webhook], custom_events=["count:up"], journal=journal) as hooks:
+            waiting = await full_and_waiting(hooks, receiver)
+            hooks.remove_webhook("w")
+            hooks.add_webhook(webhook)
+            receiver.release()
+            assert (await soon(waiting)).accepted == 1
+            await soon(receiver.wait_for(2))
+            receiver.release()
+            await soon(hooks.join())
+            assert await hooks.dead_letters() == []
+            assert (hooks.stats().delivered, journal.backlog().pending) == (2, 0)

@@ -12,9 +12,10 @@ import pytest
 from support import turns
 from support.journals import dead, delivered, envelope
 
-from relaybox_hooks import HooksClosedError, PayloadError
+from relaybox_hooks import HooksClosedError, PayloadError, Webhook
 from relaybox_hooks.durable.journal_room import Append, JournalRoom
 from relaybox_hooks.journal import Journal, JournalError, JournalFullError, SQLiteJournal
+from relaybox_hooks.lanes.delivery import Delivery
 from relaybox_hooks.lanes.room import Waiter, wait_for_room
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.testing import MemoryJournal, VirtualClock
@@ -28,11 +29,18 @@ class Lane:
 
     Args:
         in_flight: how many of the oldest cannot be dropped.
+        unread: how many of the newest are in the journal only.
     """
 
-    def __init__(self, journal: Journal, seqs: Sequence[int], *, in_flight: int = 0) -> None:
+    webhook = Webhook("http://127.0.0.1:9/", ["*"], "key", id="a")
+    closed_for = None
+
+    def __init__(
+        self, journal: Journal, seqs: Sequence[int], *, in_flight: int = 0, unread: int = 0
+    ) -> None:
         self._journal = journal
-        self._in_flight = in_flight
+        self.in_flight = in_flight
+        self._unread = unread
         self.seqs = list(seqs)
 
     @property
@@ -40,9 +48,9 @@ class Lane:
         return len(self.seqs)
 
     def drop_one(self) -> bool:
-        if self.pending == self._in_flight:
+        if self.pending <= self.in_flight + self._unread:
             return False
-        dead(self._journal, self.seqs.pop(self._in_flight), reason="overflow", attempts=0)
+        dead(self._journal, self.seqs.pop(self.in_flight), reason="overflow", attempts=0)
         return True
 
 
@@ -57,7 +65,10 @@ class Emits:
         self.journal = journal
         self.lanes: list[Lane] = []
         self.stored: list[tuple[int, bool]] = []
-        self.room = JournalRoom(journal, lambda: cast("list[WebhookLane]", self.lanes))
+        self.room = JournalRoom(journal, self._lanes_by_id)
+
+    def _lanes_by_id(self) -> dict[str, WebhookLane]:
+        return cast("dict[str, WebhookLane]", {str(n): lane for n, lane in enumerate(self.lanes)})
 
     def append(self, number: int, targets: int = 1, *, name: str = "room:join") -> Append:
         """The event of that number, to so many targets."""
@@ -66,7 +77,8 @@ class Emits:
             assert len(seqs) == targets
             self.stored.append((number, pending))
 
-        addressed = [("a", None)] * targets
+        lane = cast("WebhookLane", Lane(self.journal, []))
+        addressed = [(lane, Delivery(envelope(number, name), None)) for _ in range(targets)]
         return Append(envelope(number, name), addressed, note, self.room.serve_waiters)
 
     def offer(self, append: Append) -> bool | Waiter[Append]:
@@ -164,6 +176,17 @@ async def test_where_the_fullest_lane_holds_too_few_the_next_one_drops_as_well()
         assert await append.stored
         assert sum(lane.pending for lane in each.lanes) == 1
         assert each.pending == 4
+
+
+async def test_no_other_lane_pays_for_one_whose_deliveries_are_in_the_journal_only() -> None:
+    """A dead webhook that fills the journal does not cost a healthy one its deliveries."""
+    async with emits(journal_of_four("drop_oldest"), pending=4) as each:
+        dead_webhook, healthy = Lane(each.journal, [1, 2, 3], unread=3), Lane(each.journal, [4])
+        each.lanes = [dead_webhook, healthy]
+        append = each.append(1)
+        assert each.offer(append) is False
+        assert await append.stored is False
+        assert (dead_webhook.pending, healthy.pending, each.pending) == (3, 1, 4)
 
 
 async def test_where_nothing_can_be_dropped_the_event_is() -> None:

@@ -349,3 +349,12 @@ def test_a_journal_says_which_file_it_is_in(path: Path, monkeypatch: pytest.Monk
     assert MemoryJournal().path is None
     monkeypatch.chdir(path.parent)
     assert SQLiteJournal(path.name).path == str(path)
+
+
+async def test_an_append_is_done_before_a_read_shows_it(journal: Journal) -> None:
+    """A lane relies on it: what it reads and has not been handed yet is on its way to it."""
+    for number in range(50):
+        future = journal.append_nowait(envelope(number), [("a", None)])
+        rows = await journal.read(PERMANENT, "a", limit=100)
+        assert future.done() or len(rows) == number
+        assert list(await future) == [number + 1]

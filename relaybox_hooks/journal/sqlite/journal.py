@@ -132,7 +132,6 @@ class SQLiteJournal(Journal):
             state.stage = "closing"
             self._writer.request_close()
             raise
-        state.stage = "open"
 
     async def aclose(self) -> None:
         state = self._state
@@ -157,6 +156,7 @@ class SQLiteJournal(Journal):
         await self.aclose()
 
     async def flush(self) -> None:
+        self._check_open()
         writer = self._writer
         await self._query(lambda store: queries.flush(writer))
 
@@ -204,6 +204,7 @@ class SQLiteJournal(Journal):
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
+        self._check_open()
         skip = frozenset(skip_keys)
         writer = self._writer
         return await self._query(

@@ -43,6 +43,8 @@ class JournalState:
                 self.opening.set_exception(contents)
             return
         self.next_seq, self.pending = contents
+        if self.stage == "opening":  # else it is being closed already
+            self.stage = "open"
         if not self.opening.done():
             self.opening.set_result(None)
 
