@@ -18,7 +18,7 @@ from relaybox_hooks.clock import Clock
 from relaybox_hooks.dead_letters import Criteria, DeadLetter
 from relaybox_hooks.dispatch.lifecycle import Lifecycle
 from relaybox_hooks.dispatch.options import Options
-from relaybox_hooks.dispatch.parts import Parts, compose
+from relaybox_hooks.dispatch.parts import BOUND, Parts, compose
 from relaybox_hooks.dispatch.replay import ReplayReport
 from relaybox_hooks.dispatch.typed_calls import CustomT_contra, EmitCall, OnCall
 from relaybox_hooks.errors import ConfigError, HooksClosedError
@@ -104,6 +104,9 @@ class Hooks(Generic[CustomT_contra]):
     once: OnCall[CustomT_contra]
     """Like ``on``, for the first such event only."""
 
+    if not TYPE_CHECKING:
+        emit, emit_nowait, emit_from_thread, on, once = BOUND.values()
+
     def __init__(
         self,
         webhooks: Iterable[Webhook] = (),
@@ -157,12 +160,10 @@ class Hooks(Generic[CustomT_contra]):
         self._parts = parts
         self._lifecycle = Lifecycle(parts, egress)
         self._close_timeout = to_seconds("close_timeout", close_timeout, zero=True)
-        # Bound once: an emit is then one look-up and one call.
-        self.emit = parts.emitter.emit
-        self.emit_nowait = parts.emitter.emit_nowait
-        self.emit_from_thread = parts.emitter.emit_from_thread
-        registry: Any = parts.registry
-        self.on, self.once = registry.on, registry.once
+        # Bound once, unless a subclass has its own: an emit is then one look-up and one call.
+        for name in BOUND:
+            if getattr(type(self), name) is getattr(Hooks, name):
+                setattr(self, name, getattr(self, name))
         for webhook in webhooks:
             self.add_webhook(webhook)
 
@@ -279,7 +280,7 @@ class Hooks(Generic[CustomT_contra]):
 
     @property
     def unregistered(self) -> dict[str, int]:
-        """How many deliveries the journal keeps for webhooks that are not registered, by id."""
+        """Number of deliveries that the journal keeps for each unregistered webhook, by its id."""
         gateway = self._parts.gateway
         return {} if gateway is None else dict(gateway.unregistered.pending)
 

@@ -68,7 +68,7 @@ class Observer:
 
     def emitted(self, name: str, receipt: Receipt) -> None:
         """Called when an event was handed to at least one lane, or dropped by one; or, where the
-        journal could not store it, neither."""
+        journal could not store it, or the emit was cancelled meanwhile, neither."""
 
     def attempting(
         self, webhook: Webhook, event_id: str, name: str, number: int

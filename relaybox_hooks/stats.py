@@ -166,7 +166,8 @@ class CloseReport(NamedTuple):
     Attributes:
         delivered: events delivered or handled while closing.
         failed: events given up while closing, before the deadline.
-        left: events that were still pending at the deadline; webhooks' are dead letters now.
+        left: events that were still pending at the deadline; those of webhooks are dead letters
+            now or, with a journal, stay pending in it.
         targets: what was left, by webhook id or subscriber name.
         ending: ``"drained"``, ``"timed out"`` or ``"cancelled"``.
     """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from relaybox_hooks.config import Configuration
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.dispatch.options import Options
-from relaybox_hooks.dispatch.replay import OnOutcome, ReplayReport, ReplayTarget, send_again
+from relaybox_hooks.dispatch.replay import ReplayReport, ReplayTarget, send_again
 from relaybox_hooks.durable.journal_dead_letters import JournalDeadLetters
 from relaybox_hooks.durable.stored import dead_letter_of
 from relaybox_hooks.journal import PERMANENT, Change, Journal, StoredDelivery
@@ -25,7 +25,7 @@ async def resend(
     journal: Journal,
     configuration: Configuration,
     rows: Iterable[StoredDelivery],
-    on_outcome: OnOutcome,
+    on_outcome: Callable[[DeadLetter, Outcome | None], None],
     *,
     rate: float,
 ) -> ReplayReport:
@@ -49,7 +49,7 @@ async def resend(
     runtime.start()
     store = JournalDeadLetters(journal, lambda change: _commit(journal, change), runtime.clock.time)
 
-    def settle(letter: DeadLetter, outcome: Outcome | None) -> None:
+    def settle(letter: DeadLetter, target: ReplayTarget | None, outcome: Outcome | None) -> None:
         if outcome is not None and outcome.verdict == ENDPOINT_GONE:
             webhook = targets.pop(letter.webhook_id).webhook
             breaker = _state_of(webhook, states).get("breaker")

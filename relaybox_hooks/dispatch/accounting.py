@@ -67,7 +67,7 @@ class Accounting:
 
     def fold(self) -> None:
         """Move the counts of removed lanes that have settled everything into the totals."""
-        for lane in [lane for lane in self.removed if not lane.pending]:
+        for lane in [lane for lane in self.removed if not (lane.pending or lane.committing)]:
             self.totals.add(lane.stats())
             self.removed.discard(lane)
             lane.cancel_timers()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError as FutureCancelledError
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -14,7 +12,6 @@ from relaybox_hooks.errors import (
     ConfigError,
     HooksClosedError,
     JournalWaitError,
-    RelayboxHooksError,
     UnknownEventError,
 )
 from relaybox_hooks.events import Catalogue, Event
@@ -187,28 +184,7 @@ class Emitter:
         self, name: str, data: object = None, session: SessionLike | None = None
     ) -> Receipt:
         """``emit`` for any thread but the event loop's own; blocks until it has returned."""
-        runtime = self._runtime
-        if runtime.state != "open":
-            raise HooksClosedError(runtime.state)
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is runtime.loop:
-            raise RelayboxHooksError(
-                "emit_from_thread would block the event loop it waits for; await emit(...) instead"
-            )
-        emission = self.emit(name, data, session)
-        try:
-            return asyncio.run_coroutine_threadsafe(emission, runtime.loop).result()
-        except FutureCancelledError:  # the loop is being shut down, with or without aclose()
-            state = runtime.state
-            raise HooksClosedError("closing" if state == "open" else state) from None
-        except RuntimeError as error:
-            if not runtime.loop.is_closed():
-                raise
-            emission.close()
-            raise HooksClosedError("closed") from error
+        return self._runtime.run_from_thread(lambda: self.emit(name, data, session))
 
     def _record(
         self, recording: ExitStack, name: str, data: object, session: SessionLike | None
@@ -303,7 +279,12 @@ class Emitter:
         assert gateway is not None  # noqa: S101 - else there is nothing to store
         assert envelope is not None  # noqa: S101
 
+        def released() -> None:
+            for lane in lanes:
+                lane.committing -= 1
+
         def stored(seqs: Sequence[int], pending: bool) -> None:
+            released()
             for (webhook_lane, delivery), seq in zip(emission.stored, seqs, strict=True):
                 delivery.seq = seq
                 if pending:
@@ -316,10 +297,13 @@ class Emitter:
                 emission.add_outcome(lane.offer(item, wait=True, origin=origin), lane)
 
         origin = current_lane.get()
-        self._check_lanes(emission.items, wait=True)
+        self._check_lanes(emission.items, True, origin)
         self._notify_emitting(emission)
+        lanes: list[Lane[Any]] = [lane for lane, _ in (*emission.stored, *emission.items)]
+        for lane in lanes:
+            lane.committing += 1
         try:
-            await gateway.store(envelope, emission.stored, stored, self._emit_timeout)
+            await gateway.store(envelope, emission.stored, stored, released, self._emit_timeout)
         except BaseException:
             self._finish(emission)
             raise
@@ -337,14 +321,15 @@ class Emitter:
                 emission.accepted = len(items)
                 return
         origin = current_lane.get()
-        self._check_lanes(items, wait=wait)
+        self._check_lanes(items, wait, origin)
         self._notify_emitting(emission)
         for lane, item in items:
             emission.add_outcome(lane.offer(item, wait=wait, origin=origin), lane)
 
-    def _check_lanes(self, items: Iterable[tuple[Lane[Any], Any]], *, wait: bool) -> None:
+    def _check_lanes(
+        self, items: Iterable[tuple[Lane[Any], Any]], wait: bool, origin: Lane[Any] | None
+    ) -> None:
         """Raise LaneFullError where a full lane's policy, or the caller, allows no offer."""
-        origin = current_lane.get()
         for lane, _ in items:
             if lane.pending >= lane.limit:
                 lane.check_policy(wait=wait, origin=origin)

@@ -115,8 +115,10 @@ class Lifecycle:
         runtime, gateway = self._parts.runtime, self._parts.gateway
         for lane in lanes:
             lane.reject_waiters("shutdown")
-        at_rest: asyncio.Future[None] = runtime.at_rest()
-        if gateway is not None:
+        at_rest: asyncio.Future[None]
+        if gateway is None:
+            at_rest = runtime.at_rest()
+        else:
             gateway.reject_waiters()
             at_rest = runtime.loop.create_task(shutdown.wait_until_idle(lanes))
         ending = await drain.wait(runtime.clock, timeout, at_rest)
@@ -124,6 +126,8 @@ class Lifecycle:
         await shutdown.cancel_workers(lanes)
         if gateway is not None:
             await gateway.flush()
+        for lane in lanes:  # of emits that were being stored as closing began
+            lane.reject_waiters("shutdown")
         report = shutdown.discard_pending(lanes, before, ending)
         for lane in lanes:
             lane.cancel_timers()

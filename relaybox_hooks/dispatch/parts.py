@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from relaybox_hooks.dispatch.accounting import Accounting
 from relaybox_hooks.dispatch.emitter import Emitter
@@ -30,6 +32,36 @@ class Parts(NamedTuple):
     emitter: Emitter
     replayer: Replayer
     gateway: JournalGateway | None
+
+
+class PartMethod:
+    """A method of a part, as an attribute of the class that has the parts in ``_parts``.
+
+    An instance that has bound it looks no further. So a mock of the class knows it, a subclass can
+    override it, and ``super()`` reaches it.
+    """
+
+    __slots__ = ("_function", "_part")
+
+    def __init__(self, part: str, function: Callable[..., Any]) -> None:
+        self._part = part
+        self._function = function
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]:
+        if instance is None:
+            return self._function
+        part = getattr(vars(instance)["_parts"], self._part)
+        return MethodType(self._function, part)
+
+
+#: What a ``Hooks`` binds once, by name.
+BOUND: Final = {
+    "emit": PartMethod("emitter", Emitter.emit),
+    "emit_nowait": PartMethod("emitter", Emitter.emit_nowait),
+    "emit_from_thread": PartMethod("emitter", Emitter.emit_from_thread),
+    "on": PartMethod("registry", Registry.on),
+    "once": PartMethod("registry", Registry.once),
+}
 
 
 def compose(options: Options, runtime: Runtime, journal: Journal | None) -> Parts:

@@ -149,7 +149,10 @@ class Registry:
         return SubscriberLane(self._runtime, subscriber, limit, overflow, on_first)
 
     def _unsubscribe(self, lane: SubscriberLane) -> None:
-        self.remove_subscriber(lane.subscriber.function, ())
+        function = lane.subscriber.function
+        known = self._subscribers.get(_identity(function))
+        if known is not None and known[0] is lane:  # else it was taken off meanwhile
+            self.remove_subscriber(function, ())
 
     # Webhooks
 
@@ -197,9 +200,9 @@ class Registry:
         lane = self._lane_of(webhook_id)
         self._router.remove_webhook(lane, self._names_of(lane.webhook), lane.webhook.app_pid)
         del self._webhooks[webhook_id]
-        lane.close("removed")
-        if self._gateway is not None:
+        if self._gateway is not None:  # first: an observer of a loss may register it again
             self._gateway.unregister(webhook_id)
+        lane.close("removed")
         self._accounting.add_removed(lane)
         return lane.webhook
 

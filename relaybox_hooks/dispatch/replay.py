@@ -44,8 +44,8 @@ class ReplayTarget(NamedTuple):
 #: Finds where dead letters of a webhook, by its id, are sent; ``None`` for nowhere.
 FindTarget: TypeAlias = Callable[[str], ReplayTarget | None]
 
-#: Called after each dead letter with its outcome; ``None``: it was skipped.
-OnOutcome: TypeAlias = Callable[[DeadLetter, Outcome | None], None]
+#: Called after each dead letter with where it was sent and the outcome; ``None``: it was skipped.
+OnOutcome: TypeAlias = Callable[[DeadLetter, ReplayTarget | None, Outcome | None], None]
 
 
 async def send_again(
@@ -79,7 +79,7 @@ async def send_again(
         target = target_of(letter)
         if target is None:
             skipped += 1
-            on_outcome(letter, None)
+            on_outcome(letter, None, None)
             continue
         with store.claim(letter):
             outcome = await _attempt(attempter, target, letter, runtime)
@@ -89,7 +89,7 @@ async def send_again(
         else:
             failed += 1
             store.replace(letter, _failed_again(letter, outcome, runtime.clock.time()))
-        on_outcome(letter, outcome)
+        on_outcome(letter, target, outcome)
     return ReplayReport(delivered, failed, skipped)
 
 
@@ -157,12 +157,16 @@ class Replayer:
             return None
         return ReplayTarget(lane.webhook, lane.endpoint)
 
-    def _count_replay(self, letter: DeadLetter, outcome: Outcome | None) -> None:
-        lane = self._find_lane(letter.webhook_id)
-        if outcome is None:
+    def _count_replay(
+        self, letter: DeadLetter, target: ReplayTarget | None, outcome: Outcome | None
+    ) -> None:
+        if target is None or outcome is None:
             return
+        lane = self._find_lane(letter.webhook_id)
+        if lane is not None and lane.endpoint is not target.endpoint:
+            lane = None  # registered again since
         if outcome.verdict == DELIVERED:
-            if lane is None:  # removed since the attempt began
+            if lane is None:
                 self._accounting.totals.add_replayed()
             else:
                 lane.replayed += 1

@@ -206,6 +206,7 @@ class JournalGateway:
         envelope: Envelope,
         deliveries: list[tuple[WebhookLane, Delivery]],
         on_stored: OnStored,
+        on_failed: Callable[[], None],
         timeout: float,
     ) -> Awaitable[object]:
         """Store an event, whatever becomes of the caller.
@@ -215,6 +216,7 @@ class JournalGateway:
             deliveries: the lanes it goes to, each with its delivery; a lane that was removed
                 meanwhile is replaced by that of the same webhook, if it is registered again.
             on_stored: called as soon as it is stored, even if the caller was cancelled.
+            on_failed: called instead if it was not stored.
             timeout: seconds to wait for room in the journal.
 
         Returns:
@@ -224,7 +226,12 @@ class JournalGateway:
         Raises:
             JournalFullError: there is no room, and none is to be waited for.
         """
-        append = Append(envelope, deliveries, on_stored, self._room.serve_waiters)
+
+        def failed() -> None:
+            on_failed()
+            self._room.serve_waiters()
+
+        append = Append(envelope, deliveries, on_stored, failed)
         if self._room.append_at_once(append):
             return append.stored
         self._room.check(append)

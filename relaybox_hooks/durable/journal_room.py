@@ -27,7 +27,7 @@ class Append:
         envelope: the encoded event.
         deliveries: the lanes it goes to, each with its delivery.
         on_stored: called once it is stored, even if the emit was cancelled meanwhile.
-        on_failed: called if it could not be stored.
+        on_failed: called instead if it was not stored.
 
     Attributes:
         pending: whether its deliveries are pending; else there was no room, and they are dead
@@ -66,17 +66,19 @@ class Append:
         error = future.exception()
         if error is not None:
             self.fail(error)
-            self._on_failed()
             return
-        self._on_stored(future.result(), self.pending)
-        if not self.stored.done():  # it is where the emit was cancelled
-            self.stored.set_result(self.pending)
+        try:
+            self._on_stored(future.result(), self.pending)
+        finally:
+            if not self.stored.done():  # it is where the emit was cancelled
+                self.stored.set_result(self.pending)
 
     def fail(self, error: BaseException) -> None:
         """Report that the event was not stored."""
         if not self.stored.done():
             self.stored.set_exception(error)
             self.stored.exception()  # retrieved: a cancelled emit awaits it no longer
+        self._on_failed()
 
 
 class JournalRoom(Room[Append]):
@@ -158,5 +160,4 @@ class JournalRoom(Room[Append]):
         """
         for place, (lane, delivery) in enumerate(append.deliveries):
             if lane.closed_for == "removed":
-                lane = self._lanes().get(lane.webhook.id, lane)
-                append.deliveries[place] = lane, delivery
+                append.deliveries[place] = self._lanes().get(lane.webhook.id, lane), delivery

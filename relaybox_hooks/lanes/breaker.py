@@ -95,7 +95,7 @@ class Breaker:
         return {"cooldown": self._cooldown, "until": wall + wait}
 
     def restore(self, saved: Mapping[str, float], now: float, wall: float) -> None:
-        """Be as open as the breaker was that ``saved`` is of."""
+        """Restore the state that ``saved()`` returned."""
         self._cooldown = saved["cooldown"]
         self.until = now + saved["until"] - wall
         self.healthy = False

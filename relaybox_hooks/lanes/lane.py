@@ -28,12 +28,14 @@ class Lane(Room[ItemT]):
     state: the counts and ``workers``.
 
     Attributes:
+        committing: emits that will hand it an event once the journal has committed it.
         limit: how many items may be pending.
         workers: the running ones; there are some only while there is work.
     """
 
     __slots__ = (
         "accepted",
+        "committing",
         "delivered",
         "dropped",
         "failed",
@@ -58,6 +60,7 @@ class Lane(Room[ItemT]):
         self.delivered = 0
         self.failed = 0
         self.dropped = 0
+        self.committing: int = 0
         self.workers: set[asyncio.Task[None]] = set()
 
     @property

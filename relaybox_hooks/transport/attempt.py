@@ -41,12 +41,13 @@ class Attempter:
             the response changes nothing.
     """
 
-    __slots__ = ("_overdue", "_runtime", "began", "deadline", "outcome", "task")
+    __slots__ = ("_cancelling", "_overdue", "_runtime", "began", "deadline", "outcome", "task")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
         self._overdue = False
+        self._cancelling = 0
         self.began: float = 0.0
         self.deadline: float = 0.0
         self.outcome: Outcome | None = None
@@ -71,6 +72,8 @@ class Attempter:
         runtime = self._runtime
         clock, notifier, deadlines = runtime.clock, runtime.notifier, runtime.deadlines
         self.outcome = None
+        # A replay may run in a task that is being cancelled, and cleans up.
+        self._cancelling = self.task.cancelling()
         extra = notifier.headers(webhook, envelope, number) if notifier.attempting else None
         self.began = clock.monotonic()
         self.deadline = self.began + endpoint.timeout
@@ -88,7 +91,7 @@ class Attempter:
                 if not (response.closed and response.content.at_eof()):  # most have no body
                     await _drain(response, endpoint.max_response)
         except asyncio.CancelledError:
-            if not self._overdue or self.task.uncancel():
+            if not self._overdue or self.task.uncancel() > self._cancelling:
                 raise
             self.outcome = self.outcome or TIMED_OUT
         finally:

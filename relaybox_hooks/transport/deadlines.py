@@ -46,7 +46,9 @@ class Deadlines:
         self._alarm.set(deadline)
 
     def cancel(self) -> None:
-        """Cancel the timer."""
+        """Cancel the timer, unless an attempt is under way: a replay may outlast closing."""
+        if self.running:
+            return
         self.earliest = _NEVER
         self._alarm.cancel()
 

@@ -1,4 +1,4 @@
-"""Which addresses a webhook's connection may be made to.
+"""Egress policy: the addresses that a webhook's connection may be made to.
 
 The check sits in the connector's socket factory: after resolution, for every address that is
 about to be dialled, IP literals included, once per new connection. What was checked is what is
@@ -137,7 +137,7 @@ def _first_rule(number: int, table: tuple[_Range, ...]) -> str | None:
 
 
 def _inside(number: int) -> Iterator[tuple[int, str]]:
-    """The IPv4 addresses that an IPv6 address would have a translator or tunnel talk to.
+    """Yield the IPv4 addresses that an IPv6 address would have a translator or tunnel talk to.
 
     Prefixes that an operator picks freely (network-specific NAT64, 6rd) cannot be told from any
     other global unicast address.
@@ -187,7 +187,7 @@ def _network(value: object) -> Network:
 
 
 def _host(value: object) -> str:
-    """The host as aiohttp will have it: yarl's normal form, which is what requests carry."""
+    """Return the host as aiohttp will have it: yarl's normal form, which is what requests carry."""
     if isinstance(value, str):
         try:
             built = URL.build(scheme="http", host=value.removeprefix("[").removesuffix("]"))
@@ -226,7 +226,7 @@ class _Dial:
 
     @property
     def host(self) -> str:
-        """Whom it is for; empty where that is not known, or behind a proxy."""
+        """Host of the request; empty if it is unknown or behind a proxy."""
         request = self._request
         return "" if request.proxy else (request.url.raw_host or "").rstrip(".")
 
@@ -258,7 +258,7 @@ class _EgressConnector(TCPConnector):
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class EgressPolicy:
-    """Which addresses webhooks may be delivered to, checked on each connection as it is made.
+    """Policy of the addresses that may be connected to, checked as each connection is made.
 
     Every policy refuses link-local and cloud-metadata addresses. An IPv6 address that carries an
     IPv4 address (NAT64, 6to4, Teredo, ISATAP, IPv4-compatible, IPv4-translated) is refused where
@@ -266,14 +266,14 @@ class EgressPolicy:
 
     Args:
         public_only: admit global unicast alone: no loopback, private, reserved, documentation or
-            multicast address. For URLs that come from anybody but the server's author.
+            multicast address. For URLs that come from users other than the server's author.
         allow_networks: networks admitted all the same. An entry admits everything in it, a
             metadata address too, so keep it narrow. An IPv4 entry covers the IPv4-mapped form,
             the same destination to the operating system, and no other: ``10.0.0.0/8`` vouches
             for the hosts this machine reaches there, not for those which a relay or translator
             elsewhere reaches under 2002:a00::/24. To admit such a network, list it as IPv6.
         allow_hosts: hosts, as the webhook's URL has them, whose addresses are not checked.
-            Whoever controls the name decides where deliveries go.
+            The owner of the DNS name decides where deliveries go.
 
     Raises:
         ConfigError: an entry that is no network or no host.
@@ -300,7 +300,7 @@ class EgressPolicy:
         object.__setattr__(self, "allow_hosts", hosts)
 
     def blocking_rule(self, address: str) -> str | None:
-        """The rule that refuses an IP address, such as ``169.254.0.0/16 link-local``, or None.
+        """Return the rule that blocks an IP address, such as ``169.254.0.0/16 link-local``, or None.
 
         What is not an address in its usual form is refused: the operating system would read
         ``0177.1`` or ``2130706433`` as one.
@@ -353,7 +353,7 @@ EgressPolicy.PUBLIC_ONLY = EgressPolicy(public_only=True)
 
 
 def make_connector(policy: EgressPolicy, **options: Any) -> TCPConnector:
-    """A connector that dials only what ``policy`` admits. Call it inside a running loop.
+    """Return a connector that dials only what ``policy`` admits. Call it inside a running loop.
 
     Args:
         policy: what may be connected to.

@@ -116,7 +116,7 @@ class PostRequest(ClientRequest):
 
 
 class PeerResponse(ClientResponse):
-    """A response that remembers who answered; the connection is gone once it has been read."""
+    """A response that keeps the peer's address; the connection is gone once it has been read."""
 
     #: As the socket has it: the address, the port, and for IPv6 two numbers more.
     peername: tuple[Any, ...] | None = None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError as FutureCancelledError
 from contextvars import Context, copy_context
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from aiohttp import ClientSession
 
 from relaybox_hooks.clock import Clock, LoopClock
-from relaybox_hooks.errors import HooksClosedError
+from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.transport.deadlines import Deadlines
 from relaybox_hooks.transport.egress import EgressPolicy
 from relaybox_hooks.transport.prebuilt_request import open_session
+
+ResultT = TypeVar("ResultT")
 
 #: Stages in the life of a ``Hooks``.
 State: TypeAlias = Literal["new", "open", "closing", "closed"]
@@ -105,6 +108,37 @@ class Runtime:
         """Raise HooksClosedError once closing has begun."""
         if self.state in ("closing", "closed"):
             raise HooksClosedError(self.state)
+
+    def run_from_thread(self, emit: Callable[[], Coroutine[Any, Any, ResultT]]) -> ResultT:
+        """Run ``emit()`` in the event loop, from another thread, and wait for its result.
+
+        Raises:
+            HooksClosedError: the hooks are not open, or the loop ends meanwhile.
+            RelayboxHooksError: called in the event loop's own thread.
+        """
+        if self.state != "open":
+            raise HooksClosedError(self.state)
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self.loop:
+            raise RelayboxHooksError(
+                "emit_from_thread would block the event loop it waits for; await emit(...) instead"
+            )
+        emission = emit()
+        try:
+            return asyncio.run_coroutine_threadsafe(emission, self.loop).result()
+        except FutureCancelledError:  # the loop is being shut down, with or without aclose()
+            raise HooksClosedError("closing" if self._is_open() else self.state) from None
+        except RuntimeError as error:
+            if not self.loop.is_closed():
+                raise
+            emission.close()
+            raise HooksClosedError("closed") from error
+
+    def _is_open(self) -> bool:
+        return self.state == "open"
 
     def settled(self, events: int = 1) -> None:
         """Count accepted events as settled."""

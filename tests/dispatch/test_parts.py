@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from support import KEY
 
-from relaybox_hooks import ConfigError, Hooks, Webhook
+from relaybox_hooks import ConfigError, Hooks, HooksClosedError, Webhook
 from relaybox_hooks.dead_letters import MemoryDeadLetters
 from relaybox_hooks.dispatch.options import Options
 from relaybox_hooks.dispatch.parts import compose
@@ -101,3 +102,20 @@ def test_a_journal_that_is_none_is_an_error_by_name(journal: Any) -> None:
     with pytest.raises(ConfigError, match=r"give a journal: SQLiteJournal\(path\)") as caught:
         Hooks(journal=journal)
     assert (caught.value.option, caught.value.value) == ("journal", journal)
+
+
+def test_bound_methods_are_found_through_the_class_too() -> None:
+    """By mocks of the class, and by subclasses that override one and call it."""
+    assert callable(create_autospec(Hooks).emit_nowait)
+
+    class Counting(Hooks):
+        emits = 0
+
+        def emit_nowait(self, *arguments: Any) -> Any:  # type: ignore[override]
+            self.emits += 1
+            return super().emit_nowait(*arguments)
+
+    hooks = Counting()
+    with pytest.raises(HooksClosedError):
+        hooks.emit_nowait("room:join", {"roomId": "r"})
+    assert hooks.emits == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from support import KEY, soon
+from support import KEY, soon, turns
 
 from relaybox_hooks import Attempt, Hooks, Observer, Receipt, Webhook
 from relaybox_hooks.testing import Answer, FaultReceiver, Hold
@@ -102,3 +103,91 @@ async def test_what_waited_goes_to_its_webhook_registered_again() -> None:
             await soon(hooks.join())
             assert await hooks.dead_letters() == []
             assert (hooks.stats().delivered, journal.backlog().pending) == (2, 0)
+
+
+class Slow(MemoryJournal):
+    """It has stored nothing until it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def append_nowait(self, *arguments: Any, **options: Any) -> asyncio.Future[Sequence[int]]:
+        done = super().append_nowait(*arguments, **options)
+        future: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+
+        async def answer() -> None:
+            await self.go_on.wait()
+            future.set_result(done.result())
+
+        self._tasks.append(asyncio.ensure_future(answer()))
+        return future
+
+
+async def test_a_full_subscriber_does_not_hold_an_emit_that_was_being_stored_at_closing() -> None:
+    journal, blocked = Slow(), asyncio.Event()
+    journal.go_on.set()
+    async with FaultReceiver() as receiver:
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w")
+        async with Hooks([webhook], journal=journal, logging=False, close_timeout=0) as hooks:
+
+            async def subscriber(event: object) -> None:
+                await blocked.wait()
+
+            hooks.add_subscriber("*", subscriber, queue_size=1)
+            await hooks.emit("room:join", {"roomId": "r"})
+            journal.go_on.clear()
+            emit = asyncio.ensure_future(hooks.emit("room:join", {"roomId": "r"}))
+            await turns()
+            closing = asyncio.ensure_future(hooks.aclose())
+            await asyncio.sleep(0)
+            journal.go_on.set()
+            await soon(closing)
+            assert (await soon(emit)).dropped == 1
+            assert hooks.stats().targets["w"].accepted == 2
+
+
+async def test_counts_of_targets_removed_while_an_event_is_stored_are_kept() -> None:
+    journal = Slow()
+    async with FaultReceiver() as receiver:
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w")
+        async with Hooks([webhook], journal=journal, logging=False) as hooks:
+
+            def subscriber(event: object) -> None: ...
+
+            hooks.add_subscriber("*", subscriber)
+            emit = asyncio.ensure_future(hooks.emit("room:join", {"roomId": "r"}))
+            await turns()
+            hooks.off(subscriber)
+            hooks.remove_webhook("w")
+            assert hooks.stats().accepted == 0
+            journal.go_on.set()
+            assert (await soon(emit)).accepted == 2
+            await soon(hooks.join())
+            assert hooks.stats()[:3] == (2, 1, 1)
+
+
+@pytest.mark.parametrize("journaled", [False, True])
+async def test_a_function_taken_off_while_its_only_event_is_on_its_way_stays_off(
+    journaled: bool,
+) -> None:
+    journal = Slow() if journaled else None
+    hooks: Hooks[Any]
+
+    class TakesOff(Observer):
+        def emitting(self, event_id: str, name: str) -> None:
+            hooks.off(subscriber)
+
+    def subscriber(event: object) -> None: ...
+
+    async with FaultReceiver() as receiver:
+        webhook = Webhook(receiver.url, ["*"], KEY, id="w")
+        hooks = Hooks([webhook], journal=journal, observers=[TakesOff()], logging=False)
+        async with hooks:
+            hooks.once("room:join")(subscriber)
+            if journal is not None:
+                journal.go_on.set()
+            await soon(hooks.emit("room:join", {"roomId": "r"}))
+            await soon(hooks.join())
+            assert hooks.stats().targets["w"].delivered == 1
