@@ -111,9 +111,9 @@ class JournalRoom(Room[Append]):
     def append_at_once(self, append: Append) -> bool:
         """Append an event if there is room, which is what nearly all find; return whether."""
         journal, targets = self._journal, append.targets
+        self._find_lanes_again(append)
         if self.waiters or journal.backlog().pending + len(targets) > self._max_pending:
             return False
-        self._find_lanes_again(append)
         future = journal.append_nowait(append.envelope, targets)
         future.add_done_callback(append.appended)
         return True

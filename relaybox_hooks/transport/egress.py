@@ -300,7 +300,7 @@ class EgressPolicy:
         object.__setattr__(self, "allow_hosts", hosts)
 
     def blocking_rule(self, address: str) -> str | None:
-        """Return the rule that blocks an IP address, such as ``169.254.0.0/16 link-local``, or None.
+        """Return the rule that blocks an IP address, such as ``169.254.0.0/16 link-local``, if any.
 
         What is not an address in its usual form is refused: the operating system would read
         ``0177.1`` or ``2130706433`` as one.
