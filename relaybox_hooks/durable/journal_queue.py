@@ -51,30 +51,10 @@ class JournalQueue:
     """
 
     __slots__ = (
-        "_append_missed",
-        "_behind",
-        "_callbacks",
-        "_closed",
-        "_first_seq",
-        "_generation",
-        "_give_up_through_seq",
-        "_keys_loaded",
-        "_loaded",
-        "_max_age",
-        "_memory",
-        "_open",
-        "_parked",
-        "_queue_size",
-        "_read_again",
-        "_read_failed",
-        "_read_seq",
-        "_reader",
-        "_runtime",
-        "_settled_while_reading",
-        "_share",
-        "_sink",
-        "_source",
-        "_webhook_id",
+        *("_append_missed", "_behind", "_callbacks", "_closed", "_first_seq", "_generation"),
+        *("_give_up_through_seq", "_keys_loaded", "_loaded", "_max_age", "_memory", "_open"),
+        *("_parked", "_queue_size", "_read_again", "_read_failed", "_read_seq", "_reader"),
+        *("_runtime", "_settled_while_reading", "_share", "_sink", "_source", "_webhook_id"),
         "next",
     )
 
@@ -98,9 +78,8 @@ class JournalQueue:
         self._sink = sink
         self._callbacks = callbacks
         self._memory = MemoryQueue(runtime, callbacks.ready)
-        self.next: Callable[[], Delivery | None] = (
-            self._memory.next
-        )  # without another call on every delivery's way
+        # Without another call on every delivery's way.
+        self.next: Callable[[], Delivery | None] = self._memory.next
         self._parked = ParkedKeys(runtime, self._read_on)
         self._read_again = Alarm(runtime, self._read_on)
         self._loaded: dict[int, Delivery] = {}
