@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from relaybox_hooks.clock import Alarm
@@ -53,9 +53,9 @@ class JournalQueue:
     __slots__ = (
         *("_append_missed", "_behind", "_callbacks", "_closed", "_first_seq", "_generation"),
         *("_give_up_through_seq", "_keys_loaded", "_loaded", "_max_age", "_memory", "_open"),
-        *("_parked", "_queue_size", "_read_again", "_read_failed", "_read_seq", "_reader"),
-        *("_runtime", "_settled_while_reading", "_share", "_sink", "_source", "_webhook_id"),
-        "next",
+        *("_parked", "_put_seq", "_queue_size", "_read_again", "_read_failed", "_read_seq"),
+        *("_reader", "_runtime", "_settled_while_reading", "_share", "_sink", "_source"),
+        *("_webhook_id", "next"),
     )
 
     #: A key that was parked is read later than what was emitted after it.
@@ -92,6 +92,8 @@ class JournalQueue:
         self._closed = False
         #: Nothing up to this number is this queue's.
         self._first_seq = 0
+        #: Up to this number all of it was put, or taken over.
+        self._put_seq = 0
         self._read_seq = 0
         self._behind = False
         self._append_missed = False
@@ -118,36 +120,33 @@ class JournalQueue:
             pending: how many.
         """
         self._open = True
+        self._put_seq = self._sink.last_seq()
         if self._closed:
-            self._give_up_through_seq = self._sink.last_seq()
+            self._give_up_through_seq = self._put_seq
         if pending:
             self._fall_behind()
 
     def start_after(self, seq: int) -> None:
         """Begin; what is numbered up to ``seq`` belongs to an earlier queue of the webhook."""
         self._open = True
-        self._first_seq = self._read_seq = seq
+        self._first_seq = self._read_seq = self._put_seq = seq
 
     # Delivery queue
 
     def put(self, delivery: Delivery) -> bool:
         """Add a delivery that the journal has committed; return whether it is in memory now."""
-        seq, key = delivery.seq, delivery.key
-        if seq <= self._read_seq or seq in self._loaded:
-            return False  # it was read meanwhile
-        if self._closed and seq > self._give_up_through_seq:  # appended since: no sweep gets there
+        seq = delivery.seq
+        if self._closed or seq <= self._give_up_through_seq:
             if self._reader is not None:
                 self._settled_while_reading.add(seq)
             self._callbacks.dead_letter(delivery)
             return False
-        if self._behind or self._closed or seq <= self._give_up_through_seq:
+        self._put_seq = seq
+        if self._behind:
             self._fall_behind()
-            if key in self._parked.by_key:
-                self._parked.by_key[key].append_missed = True
             return False
-        if self._stays_parked(seq, key):
+        if self._stays_parked(seq, delivery.key):
             self._read_seq = seq
-            self._read_on()
             return False
         if len(self._loaded) >= self._queue_size:
             self._fall_behind()
@@ -197,13 +196,11 @@ class JournalQueue:
         self._generation += 1
         self._read_seq = self._first_seq
         self._parked.clear()
-        self._behind = self._append_missed = True
+        self._behind = True
         self._read_on()
 
     def reopen(self) -> None:
-        self._closed = False
-        if not self._behind:
-            self._give_up_through_seq = 0  # else the rest of what was pending is still given up
+        self._closed = False  # what was appended before is still given up
 
     def clear(self) -> Iterable[Delivery]:
         """Take everything out; all of it stays pending in the journal."""
@@ -240,8 +237,7 @@ class JournalQueue:
             self._keys_loaded[key] -= 1
             if not self._keys_loaded[key]:
                 del self._keys_loaded[key]
-                if key in self._parked.by_key:
-                    self._parked.drained(key)
+                self._parked.drained(key)
 
     def _stays_parked(self, seq: int, key: str | None) -> bool:
         """Return whether a delivery waits in the journal, with its key or for others' sake."""
@@ -291,15 +287,14 @@ class JournalQueue:
 
     def _wanted(self) -> ParkedKey | bool | None:
         """Return what to read next: a key that is due or, if true, what comes next in order."""
+        if self._behind and self._read_seq < self._give_up_through_seq:
+            return True  # first of all: some of it may be of a key that is due
         room = self._queue_size - len(self._loaded)
-        parked = self._parked.first_due() if room > 0 else None
-        if parked is not None:
+        if room > 0 and (parked := self._parked.first_due()) is not None:
             return parked
-        if not self._behind:
-            return None
         # A half at a time: each query costs as much as many rows.
         plenty = 2 * room >= self._queue_size and len(self._parked.entries) < _MAX_PARKED
-        return True if plenty or self._read_seq < self._give_up_through_seq else None
+        return True if self._behind and plenty else None
 
     async def _read(self) -> None:
         try:
@@ -327,39 +322,29 @@ class JournalQueue:
         self._settled_while_reading.clear()
         generation, sweeping = self._generation, self._read_seq < self._give_up_through_seq
         limit = _SWEEP if sweeping else room
-        rows = await self._source.read(
-            self._webhook_id,
-            limit=limit,
-            after=self._read_seq,
-            skip_keys=() if sweeping else self._parked.by_key,
-        )
-        if generation != self._generation:
-            return
-        taken = 0
+        skip_keys = () if sweeping else self._parked.by_key
+        rows = await self._fetch(limit, self._read_seq, skip_keys=skip_keys)
         for row in rows:
             if generation != self._generation or not self._take(row):
-                break
-            taken += 1
-        if generation != self._generation:
-            return
-        # What is left over when closed belongs to the queue that the webhook has now.
-        if taken == len(rows) < limit or (self._closed and taken < len(rows)):
+                return
+        if generation == self._generation and len(rows) < limit:
             self._behind = self._append_missed
-            if not self._closed:
-                self._give_up_through_seq = 0
+            self._read_seq = max(self._read_seq, self._give_up_through_seq)
 
     def _take(self, row: StoredDelivery) -> bool:
         """Take up a row that was read in order; return false where it has to wait for room."""
         seq, due = row.seq, row.due - self._runtime.clock.time()
         known = seq in self._loaded or seq in self._settled_while_reading
         given_up = seq <= self._give_up_through_seq
-        full = len(self._loaded) >= self._queue_size
-        if not known and not given_up and (full or self._closed):
+        if not known and not given_up and len(self._loaded) >= self._queue_size:
+            self._read_seq = seq - 1  # all before it is taken up: no sweep is needed any more
             return False
-        self._read_seq = max(self._read_seq, seq)
+        self._read_seq = seq
         if known or (not given_up and self._stays_parked(seq, row.key)):
             pass
         elif given_up:
+            if row.key in self._parked.by_key:  # for a retry that will not be made
+                self._parked.add(row.key, seq, self._runtime.clock.monotonic())
             self._callbacks.dead_letter(delivery_of(row))
         elif row.attempts and due > 0:
             self._parked.add(row.key, seq - 1, self._runtime.clock.monotonic() + due)
@@ -367,13 +352,20 @@ class JournalQueue:
             self._enter(row)
         return True
 
+    async def _fetch(
+        self, limit: int, after: int, key: str | None = None, skip_keys: Collection[str] = ()
+    ) -> list[StoredDelivery]:
+        """Read deliveries; what is stored already and still to be put is left to its put."""
+        rows = await self._source.read(
+            self._webhook_id, limit=limit, after=after, key=key, skip_keys=skip_keys
+        )
+        return [row for row in rows if row.seq <= self._put_seq]
+
     async def _read_key(self, parked: ParkedKey, limit: int) -> None:
         """Read on with a key whose time has come."""
         parked.append_missed = False
         key, generation = parked.key, self._generation
-        rows = await self._source.read(
-            self._webhook_id, limit=1 if key is None else limit, after=parked.after, key=key
-        )
+        rows = await self._fetch(1 if key is None else limit, parked.after, key=key)
         if generation != self._generation:
             return
         self._parked.discard(parked)
@@ -382,8 +374,7 @@ class JournalQueue:
         elif len(rows) == limit or parked.append_missed:
             self._parked.add(key, rows[-1].seq if rows else parked.after, _NEVER)
         for row in rows:
-            if row.seq not in self._loaded:
-                self._enter(row)
+            self._enter(row)
         if key is not None and key not in self._keys_loaded:
             self._parked.drained(key)
 

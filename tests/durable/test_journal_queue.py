@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from support import Mood, Opened, Watch, arrived, emit, soon, webhook_to
+from support.journal_queues import FakeJournal, FakeLane, Finds
+from support.manual_clock import ManualClock
+from support.turned_loop import Turns
 
 from relaybox_hooks import (
     BreakerPolicy,
     RetryPolicy,
 )
+from relaybox_hooks.lanes.delivery import Delivery
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
 
 pytestmark = pytest.mark.usefixtures("unavailable")
@@ -255,3 +260,138 @@ async def test_too_old_it_is_given_up_on_although_younger_ones_were_read_first(
         await watch.until(lambda: len(watch.letters) >= 1)
         assert watch.letters[0].reason == "expired"
         assert hooks.stats().failed == 1
+
+
+# A queue alone, over a journal whose answers come when the test gives them
+
+
+class Alone:
+    """A queue with room for one delivery, its journal, clock and event loop."""
+
+    def __init__(self, finds: Finds) -> None:
+        self.clock = ManualClock()
+        self.turns = Turns(self.clock)
+        self.journal = FakeJournal(self.turns.runtime, finds)
+        self.lane = FakeLane(self.journal, 1)
+        self.lane.queue.start_after(0)
+
+    def append(self, *keys: str, put: bool = True) -> None:
+        for key in keys:
+            row = self.journal.append(key, self.lane)
+            row.stored = True
+            if put:
+                self.lane.put(row)
+
+    def turn(self) -> None:
+        for _ in range(3):
+            self.turns.turn([self.lane])
+
+    def answer(self, *, fail: bool = False) -> None:
+        """Answer the query under way, which has found what there was when it was made."""
+        self.turn()
+        (read,) = self.journal.reads
+        if fail:
+            read.fail()
+        else:
+            read.answer()
+        self.turn()
+
+    def next(self) -> Delivery:
+        delivery = self.lane.next()
+        assert delivery is not None
+        return delivery
+
+    def states(self) -> list[str]:
+        return [row.state for row in self.journal.rows.values()]
+
+
+@pytest.fixture
+def alone(finds: Finds) -> Iterator[Alone]:
+    alone = Alone(finds)
+    yield alone
+    alone.turns.close([alone.lane])
+
+
+AT_ONCE = pytest.mark.parametrize("finds", ["and answers at once"])
+LATER = pytest.mark.parametrize("finds", ["at once"])
+
+
+@AT_ONCE
+def test_what_is_stored_and_still_to_be_put_is_delivered_once(alone: Alone) -> None:
+    """A key is read on beyond what was put: it is neither delivered now nor again."""
+    alone.append("k", "k")
+    alone.append("k", put=False)
+    for _ in range(2):
+        alone.lane.complete(alone.next())
+        alone.turn()
+    assert alone.lane.next() is None
+    alone.lane.put(alone.journal.rows[3])
+    alone.turn()
+    alone.lane.complete(alone.next())
+    alone.turn()
+    assert alone.lane.next() is None
+    assert alone.states() == ["delivered"] * 3
+
+
+@AT_ONCE
+def test_a_full_memory_ends_the_reading_after_a_reopening(alone: Alone) -> None:
+    """It does not go on for what was given up, as if that were to come."""
+    alone.append("k")
+    in_flight = alone.next()
+    alone.journal.append("k", alone.lane)
+    alone.journal.fail_to_store()
+    alone.lane.close()
+    alone.lane.reopen()
+    alone.append("l", "m")
+    alone.turn()
+    assert alone.journal.begun < 5
+    alone.lane.complete(in_flight)
+    for _ in range(2):
+        alone.turn()
+        alone.lane.complete(alone.next())
+    assert alone.states() == ["delivered"] * 3
+
+
+@LATER
+def test_what_was_given_up_does_not_return_with_a_retry_of_its_key(alone: Alone) -> None:
+    """The journal cannot be read until the retry is due: what is given up is read first."""
+    alone.append("k", "k", "k")
+    in_flight = alone.next()
+    alone.lane.close()
+    alone.lane.reopen()
+    alone.lane.retry(in_flight, 1.0)
+    alone.answer(fail=True)
+    alone.clock.advance(1.0)
+    alone.answer()
+    assert alone.lane.next() is None
+    assert alone.states() == ["dead"] * 3
+
+
+@LATER
+def test_what_is_delivered_while_it_is_read_is_not_given_up(alone: Alone) -> None:
+    alone.append("k", "k")
+    in_flight = alone.next()
+    alone.lane.close()
+    alone.turn()
+    alone.lane.complete(in_flight)
+    alone.answer()
+    assert alone.states() == ["delivered", "dead"]
+
+
+@LATER
+def test_a_key_is_read_on_when_it_was_parked_for_what_is_gone(alone: Alone) -> None:
+    """Its retry was given up, and more was appended while no more was found."""
+    alone.append("k")
+    in_flight = alone.next()
+    alone.lane.close()
+    alone.lane.reopen()
+    alone.lane.retry(in_flight, 20.0)
+    alone.answer()
+    assert alone.states() == ["dead"]
+    alone.clock.advance(20.0)
+    alone.turn()
+    alone.append("k")
+    alone.answer()
+    alone.answer()
+    alone.lane.complete(alone.next())
+    assert alone.states() == ["dead", "delivered"]
