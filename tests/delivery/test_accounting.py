@@ -80,13 +80,13 @@ WEIGHTS: Final[Mapping[Fault, float]] = {
     EndlessHeaders(): 0.3,
 }
 
-#: What the webhooks differ in, in turn.
+#: What the webhooks differ in, in turn; those that drop are full in any case.
 POLICIES: Final[tuple[dict[str, Any], ...]] = (
     {"order_by": "connection"},
     {"order_by": "room", "breaker": None},
     {"order_by": "none", "breaker": None},
-    {"order_by": "connection", "overflow": "drop_oldest"},
-    {"order_by": "none", "overflow": "drop_newest", "breaker": None},
+    {"order_by": "connection", "overflow": "drop_oldest", "queue_size": 2},
+    {"order_by": "none", "overflow": "drop_newest", "queue_size": 2, "breaker": None},
     {"order_by": "room", "overflow": "raise"},
     {"order_by": "connection", "max_age": 0.02, "concurrency": 1},
 )
