@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.durable.delivery_log import DeliveryLog
 from relaybox_hooks.durable.journal_dead_letters import JournalDeadLetters
 from relaybox_hooks.durable.journal_queue import JournalQueue
-from relaybox_hooks.durable.journal_room import Append, JournalRoom, OnStored
+from relaybox_hooks.durable.journal_room import Append, Appender, JournalRoom
 from relaybox_hooks.durable.lane_store import QueueCallbacks
 from relaybox_hooks.durable.retention import Retention
 from relaybox_hooks.durable.unregistered import UnregisteredDeliveries
+from relaybox_hooks.errors import RelayboxHooksError
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.journal.protocol import PERMANENT, Change, Journal, StoredDelivery
 from relaybox_hooks.lanes.delivery import Delivery
@@ -201,44 +202,36 @@ class JournalGateway:
 
     # Emitting
 
-    def store(
+    async def store(
         self,
         envelope: Envelope,
         deliveries: list[tuple[WebhookLane, Delivery]],
-        on_stored: OnStored,
-        on_failed: Callable[[], None],
+        appender: Appender,
         timeout: float,
-    ) -> Awaitable[object]:
+    ) -> None:
         """Store an event, whatever becomes of the caller.
 
         Args:
             envelope: the encoded event.
             deliveries: the lanes it goes to, each with its delivery; a lane that was removed
                 meanwhile is replaced by that of the same webhook, if it is registered again.
-            on_stored: called as soon as it is stored, even if the caller was cancelled.
-            on_failed: called instead if it was not stored.
+            appender: told when it is stored, or that it was not: also where an error is raised.
             timeout: seconds to wait for room in the journal.
-
-        Returns:
-            What is to be awaited until it is stored. It raises JournalError where it was not,
-            and HooksClosedError where closing has ended the wait for room.
 
         Raises:
             JournalFullError: there is no room, and none is to be waited for.
+            JournalError: it was not stored.
+            HooksClosedError: closing has ended the wait for room.
         """
-
-        def failed() -> None:
-            on_failed()
-            self._room.serve_waiters()
-
-        append = Append(envelope, deliveries, on_stored, failed)
-        if self._room.append_at_once(append):
-            return append.stored
-        self._room.check(append)
-        return self._store_with_room(append, timeout)
-
-    async def _store_with_room(self, append: Append, timeout: float) -> bool:
-        outcome = self._room.offer(append, wait=True)
+        append = Append(envelope, deliveries, self._room, appender)
+        try:
+            outcome: bool | Waiter[Append] = self._room.append_at_once(append)
+            if not outcome:
+                self._room.check(append)
+                outcome = self._room.offer(append, wait=True)
+        except RelayboxHooksError:
+            appender.append_failed()
+            raise
         if isinstance(outcome, Waiter):
             await wait_for_room([(self._room, outcome)], self._runtime.clock, timeout)
-        return await append.stored
+        await append.stored

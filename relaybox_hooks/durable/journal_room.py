@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Protocol
 
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
@@ -15,9 +15,20 @@ from relaybox_hooks.lanes.room import Room
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.wire.envelope import Envelope
 
-#: Called with the numbers of an event's deliveries as soon as they are stored, and with whether
-#: they are pending; else there was no room, and they are dead letters.
-OnStored: TypeAlias = Callable[[Sequence[int], bool], None]
+
+class Appender(Protocol):
+    """What an event comes from, which is told what has become of its append."""
+
+    def append_done(self, seqs: Sequence[int], pending: bool) -> None:
+        """The event is stored; called as soon as it is, even if its emit was cancelled.
+
+        Args:
+            seqs: of its deliveries.
+            pending: whether they are pending; else there was no room, and they are dead letters.
+        """
+
+    def append_failed(self) -> None:
+        """The event was not stored."""
 
 
 class Append:
@@ -26,8 +37,8 @@ class Append:
     Args:
         envelope: the encoded event.
         deliveries: the lanes it goes to, each with its delivery.
-        on_stored: called once it is stored, even if the emit was cancelled meanwhile.
-        on_failed: called instead if it was not stored.
+        room: served again where the append fails, for that makes room.
+        appender: told what has become of it.
 
     Attributes:
         pending: whether its deliveries are pending; else there was no room, and they are dead
@@ -37,8 +48,8 @@ class Append:
     """
 
     __slots__ = (
-        "_on_failed",
-        "_on_stored",
+        "_appender",
+        "_room",
         "deliveries",
         "envelope",
         "pending",
@@ -50,25 +61,26 @@ class Append:
         self,
         envelope: Envelope,
         deliveries: list[tuple[WebhookLane, Delivery]],
-        on_stored: OnStored,
-        on_failed: Callable[[], None],
+        room: JournalRoom,
+        appender: Appender,
     ) -> None:
         self.envelope: Envelope = envelope
         self.deliveries: list[tuple[WebhookLane, Delivery]] = deliveries
         self.targets: Targets = [(lane.webhook.id, each.key) for lane, each in deliveries]
         self.pending: bool = True
         self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._on_stored = on_stored
-        self._on_failed = on_failed
+        self._room = room
+        self._appender = appender
 
     def appended(self, future: asyncio.Future[Sequence[int]]) -> None:
         """Pass on what has become of the append: the callback of its future."""
         error = future.exception()
         if error is not None:
             self.fail(error)
+            self._room.serve_waiters()
             return
         try:
-            self._on_stored(future.result(), self.pending)
+            self._appender.append_done(future.result(), self.pending)
         finally:
             if not self.stored.done():  # it is where the emit was cancelled
                 self.stored.set_result(self.pending)
@@ -78,7 +90,7 @@ class Append:
         if not self.stored.done():
             self.stored.set_exception(error)
             self.stored.exception()  # retrieved: a cancelled emit awaits it no longer
-        self._on_failed()
+        self._appender.append_failed()
 
 
 class JournalRoom(Room[Append]):
@@ -89,11 +101,12 @@ class JournalRoom(Room[Append]):
         lanes: of the registered webhooks by id, as they are at any time.
     """
 
-    __slots__ = ("_journal", "_lanes", "_max_pending")
+    __slots__ = ("_backlog", "_journal", "_lanes", "_max_pending")
 
     def __init__(self, journal: Journal, lanes: Callable[[], Mapping[str, WebhookLane]]) -> None:
         super().__init__(journal.overflow)
         self._journal = journal
+        self._backlog = journal.backlog
         self._lanes = lanes
         self._max_pending = journal.max_pending
 
@@ -110,16 +123,19 @@ class JournalRoom(Room[Append]):
 
     def append_at_once(self, append: Append) -> bool:
         """Append an event if there is room, which is what nearly all find; return whether."""
-        journal, targets = self._journal, append.targets
-        self._find_lanes_again(append)
-        if self.waiters or journal.backlog().pending + len(targets) > self._max_pending:
+        targets = append.targets
+        for lane, _ in append.deliveries:
+            if lane.closed_for is not None:
+                self._find_lanes_again(append)
+                break
+        if self.waiters or self._backlog().pending + len(targets) > self._max_pending:
             return False
-        future = journal.append_nowait(append.envelope, targets)
+        future = self._journal.append_nowait(append.envelope, targets)
         future.add_done_callback(append.appended)
         return True
 
     def has_room(self, item: Append) -> bool:
-        return self._journal.backlog().pending + len(item.targets) <= self._max_pending
+        return self._backlog().pending + len(item.targets) <= self._max_pending
 
     def enqueue(self, item: Append) -> None:
         self._append(item, None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Mood, assert_consistent, dispatcher, emit, soon, webhook_to
+from support import ROOM, Mood, assert_consistent, dispatcher, emit, soon, webhook_to
 
 from relaybox_hooks import (
     Event,
@@ -16,7 +17,9 @@ from relaybox_hooks import (
     LaneFullError,
     Observer,
     Receipt,
+    Session,
 )
+from relaybox_hooks.hooks import parts_of
 from relaybox_hooks.journal import JournalFullError, SQLiteJournal
 from relaybox_hooks.testing import Answer, FaultReceiver, Hang, VirtualClock
 from relaybox_hooks.testing.memory_journal import MemoryJournal
@@ -283,6 +286,51 @@ async def test_a_full_journal_can_raise() -> None:
         with pytest.raises(JournalFullError, match="4 deliveries are pending"):
             await emit(hooks)
         assert hooks.stats()[:6] == (4, 0, 0, 0, 0, 4)
+
+
+async def test_no_lane_waits_for_an_event_that_was_refused() -> None:
+    """A removed webhook's counts would stay apart, and its lane in memory, for good."""
+    async with (
+        FaultReceiver(Hang()) as receiver,
+        dispatcher(webhook_to(receiver), journal=full("raise")) as hooks,
+    ):
+        await emit(hooks)
+        webhooks = [webhook_to(receiver, f"/{number}") for number in range(3)]
+        for webhook in webhooks:
+            hooks.add_webhook(webhook)
+        with pytest.raises(JournalFullError):
+            await emit(hooks)
+        for webhook in webhooks:
+            hooks.remove_webhook(webhook.id)
+        hooks.stats()
+        assert not parts_of(hooks).accounting.removed
+
+
+async def test_many_emits_that_wait_at_once_leave_nothing_to_the_garbage_collector(
+    tmp_path: Path,
+) -> None:
+    """What each of them needs is there until its emit goes on, which then makes the next one's.
+
+    Did it go when the transaction is reported, hundreds at a time, then each transaction would
+    make the collector run once or twice, over all that waits.
+    """
+    collections: list[int] = []
+    session = Session(client_id="c", connection_id="s")
+    journal = SQLiteJournal(tmp_path / "hooks.db", durability="process")
+    async with (
+        FaultReceiver(Hang()) as receiver,
+        dispatcher(webhook_to(receiver), journal=journal) as hooks,
+    ):
+
+        async def emitter(events: int) -> None:
+            for _ in range(events):
+                await hooks.emit("room:join", ROOM, session)
+
+        for events in (5, 40):  # the first time, what stays is made too
+            before = gc.get_stats()[0]["collections"]
+            await asyncio.gather(*(emitter(events) for _ in range(256)))
+            collections.append(gc.get_stats()[0]["collections"] - before)
+    assert collections[-1] < 40 / 2
 
 
 async def test_an_event_for_more_webhooks_than_the_journal_holds_is_refused_at_once() -> None:

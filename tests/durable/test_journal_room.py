@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast, get_args
 
@@ -54,16 +55,34 @@ class Lane:
         return True
 
 
+@dataclass(frozen=True)
+class Emit:
+    """What an event of a room comes from: notes what has become of it."""
+
+    emits: Emits
+    number: int
+    targets: int
+
+    def append_done(self, seqs: Sequence[int], pending: bool) -> None:
+        assert len(seqs) == self.targets
+        self.emits.stored.append((self.number, pending))
+
+    def append_failed(self) -> None:
+        self.emits.failed.append(self.number)
+
+
 class Emits:
     """A room, and events that are offered to it as the gateway offers them.
 
     Attributes:
+        failed: the number of each event that was not stored.
         stored: the number of each event that was stored, and whether its deliveries are pending.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.lanes: list[Lane] = []
+        self.failed: list[int] = []
         self.stored: list[tuple[int, bool]] = []
         self.room = JournalRoom(journal, self._lanes_by_id)
 
@@ -72,14 +91,9 @@ class Emits:
 
     def append(self, number: int, targets: int = 1, *, name: str = "room:join") -> Append:
         """The event of that number, to so many targets."""
-
-        def note(seqs: Sequence[int], pending: bool) -> None:
-            assert len(seqs) == targets
-            self.stored.append((number, pending))
-
         lane = cast("WebhookLane", Lane(self.journal, []))
         addressed = [(lane, Delivery(envelope(number, name), None)) for _ in range(targets)]
-        return Append(envelope(number, name), addressed, note, self.room.serve_waiters)
+        return Append(envelope(number, name), addressed, self.room, Emit(self, number, targets))
 
     def offer(self, append: Append) -> bool | Waiter[Append]:
         """Offer it at once, and else by the policy."""
