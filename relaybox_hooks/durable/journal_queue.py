@@ -237,7 +237,8 @@ class JournalQueue:
             self._keys_loaded[key] -= 1
             if not self._keys_loaded[key]:
                 del self._keys_loaded[key]
-                self._parked.drained(key)
+                if self._parked.by_key:
+                    self._parked.drained(key)
 
     def _stays_parked(self, seq: int, key: str | None) -> bool:
         """Return whether a delivery waits in the journal, with its key or for others' sake."""
@@ -343,7 +344,8 @@ class JournalQueue:
         if known or (not given_up and self._stays_parked(seq, row.key)):
             pass
         elif given_up:
-            if row.key in self._parked.by_key:  # for a retry that will not be made
+            if row.key in self._parked.by_key and self._parked.by_key[row.key].after == seq - 1:
+                # It was parked for a retry that is not made now.
                 self._parked.add(row.key, seq, self._runtime.clock.monotonic())
             self._callbacks.dead_letter(delivery_of(row))
         elif row.attempts and due > 0:

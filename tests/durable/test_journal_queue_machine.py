@@ -29,10 +29,11 @@ SETTLED = 4
 #: Seconds until a retry that is waited for in memory, and until one that is read again.
 SOON, LATE = 1.0, 20.0
 
+KEYS = st.sampled_from(["a", "a", "b", "c", "d", None])
 #: Moves, each the name of a method and its arguments; several times where it is to come often.
 APPEND = st.tuples(
     st.just("append"),
-    st.lists(st.sampled_from(["a", "a", "b", "c", "d", None]), min_size=1, max_size=12),
+    st.one_of(st.lists(KEYS, min_size=1, max_size=2), st.lists(KEYS, min_size=1, max_size=12)),
     st.integers(0, 2),
     st.sampled_from(["put", "put", "stored", "begun"]),
 )
@@ -53,13 +54,11 @@ READ = st.tuples(
     st.sampled_from(["begin", "begin", "look up", "answer", "answer", "answer", "all", "fail"]),
 )
 TIME_PASSES = st.tuples(st.just("time_passes"), st.sampled_from([0.5, SOON, LATE, LATE]))
+RESTART = st.tuples(st.just("restart"), st.sampled_from([False, False, True]), st.booleans())
 CHANGE = st.sampled_from(
     [
-        st.just(("drop_oldest",)),
-        st.just(("close",)),
-        st.just(("close",)),
+        *[st.just(("drop_oldest",)), st.just(("close",)), RESTART] * 2,
         st.tuples(st.just("register_again"), st.sampled_from([False, False, True])),
-        st.tuples(st.just("restart"), st.sampled_from([False, False, True]), st.booleans()),
     ]
 ).flatmap(lambda chosen: chosen)
 REOPEN = st.just(("reopen",))
@@ -111,7 +110,7 @@ class JournalQueueMachine(RuleBasedStateMachine):
         begun = any(not row.put for row in self.journal.rows.values())
         reading = any(tuple(lane.queue.tasks()) for lane in lanes)
         in_flight = any(lane.in_flight for lane in lanes)
-        moves: list[st.SearchStrategy[Any]] = [APPEND] * 4 + [TIME_PASSES] * 2 + [CHANGE] * 2
+        moves: list[st.SearchStrategy[Any]] = [APPEND] * 4 + [TIME_PASSES] * 2 + [CHANGE] * 3
         moves += [GO_ON_APPENDING] * 2 * begun
         moves += [READ] * 6 * reading
         moves += [END_ATTEMPT] * 5 * in_flight
@@ -253,7 +252,7 @@ class JournalQueueMachine(RuleBasedStateMachine):
             self.turn(SETTLED)
         for lane in self.lanes:
             lane.cancel(crash=crash)
-        self.clock.advance(LATE)
+        self.clock.advance(LATE if crash else 0.0)
         self.turn(SETTLED)
         for lane in self.lanes:
             lane.discard()
