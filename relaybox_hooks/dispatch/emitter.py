@@ -345,7 +345,7 @@ class Emitter:
         emission.offer(wait=wait)
 
     def _check_lanes(self, emission: Emission, *, wait: bool) -> None:
-        """Raise LaneFullError where a full lane's policy, or the caller, allows no offer."""
+        """Note whose subscriber emits; raise LaneFullError where a full lane takes no offer."""
         emission.origin = current_lane.get()
         for lane, _ in emission.items:
             if lane.pending >= lane.limit:
