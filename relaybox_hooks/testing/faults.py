@@ -10,8 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import chain, count, repeat
-from typing import Final, Protocol
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 from multidict import CIMultiDict
 
@@ -19,6 +18,10 @@ from relaybox_hooks.errors import ConfigError
 
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS: Final = (204, 304)  # responses without a body: RFC 9112 §6.3
+
+#: Earliest moment at which a fault can play: when the connection is accepted, when it is ready for
+#: a request (the same, without TLS), at the first bytes of a request, or when a request was read.
+Stage: TypeAlias = Literal["accepted", "connected", "started", "read"]
 
 
 class Exchange(Protocol):
@@ -30,8 +33,23 @@ class Exchange(Protocol):
     def stream(self, chunks: Iterator[bytes], interval: float, status: int) -> None:
         """Write a chunk every ``interval`` seconds, as fast as the client reads, then finish."""
 
-    def finish(self, status: int, *, close: bool = False) -> None:
-        """Record the response as complete, then serve the next request of the connection."""
+    def finish(
+        self, status: int, *, responses: int = 1, close: bool = False, then: Fault | None = None
+    ) -> None:
+        """Record the response as complete, then serve the next request of the connection.
+
+        Args:
+            status: status of the response.
+            responses: number of complete responses written, those without a request included.
+            close: close the connection instead of serving it further.
+            then: fault to play before the next request is served.
+        """
+
+    def next_request(self, fault: Fault) -> None:
+        """Play ``fault`` for the next request of the connection, instead of the script's."""
+
+    def stop_reading(self) -> None:
+        """Read nothing further of the connection, until the client disconnects."""
 
     def later(self, seconds: float, fault: Fault) -> None:
         """Play ``fault`` after ``seconds``, unless the client has disconnected by then."""
@@ -47,9 +65,16 @@ class Exchange(Protocol):
 
 
 class Fault(ABC):
-    """Base class of faults: the response to one request, or its failure."""
+    """Base class of faults: the response to one request, or its failure.
+
+    Attributes:
+        stage: earliest moment at which the fault can play. One that plays when the connection is
+            accepted or connected is chosen by :meth:`FaultScript.accept`, and nothing of the
+            connection's requests is read; if it is chosen later, it plays then.
+    """
 
     __slots__ = ()
+    stage: ClassVar[Stage] = "read"
 
     @abstractmethod
     def play(self, exchange: Exchange) -> None:
@@ -156,11 +181,20 @@ class ResetAfterRead(Fault):
 
 
 @dataclass(frozen=True, slots=True)
+class CloseAfterRead(Fault):
+    """FIN instead of a response, after the request was read completely."""
+
+    def play(self, exchange: Exchange) -> None:
+        exchange.close()
+
+
+@dataclass(frozen=True, slots=True)
 class CloseMidResponse(Fault):
     """Head of ``answer`` and ``after_bytes`` bytes of its body, then FIN: a truncated response.
 
     Not recorded as answered, although a client that judges by the status line alone accepts
-    it. The same applies to :class:`EndlessBody`.
+    it. The same applies to
+    :class:`relaybox_hooks.testing.EndlessBody`.
 
     Raises:
         ConfigError: ``after_bytes`` does not truncate the body.
@@ -188,38 +222,6 @@ class Garbage(Fault):
     def play(self, exchange: Exchange) -> None:
         exchange.write(self.data)
         exchange.close()
-
-
-@dataclass(frozen=True, slots=True)
-class EndlessBody(Fault):
-    """Endless chunked body, as fast as the client reads or 8 KiB every ``interval`` seconds."""
-
-    status: int = 200
-    interval: float = 0.0
-
-    def __post_init__(self) -> None:
-        Answer(self.status)
-
-    def play(self, exchange: Exchange) -> None:
-        head = Answer(self.status, {"Transfer-Encoding": "chunked"}).wire
-        chunks = repeat(b"2000\r\n" + bytes(0x2000) + b"\r\n")
-        exchange.stream(chain((head,), chunks), self.interval, self.status)
-
-
-@dataclass(frozen=True, slots=True)
-class EndlessHeaders(Fault):
-    """Endless headers, as fast as the client reads or one every ``interval`` seconds."""
-
-    status: int = 200
-    interval: float = 0.0
-
-    def __post_init__(self) -> None:
-        Answer(self.status)
-
-    def play(self, exchange: Exchange) -> None:
-        line = f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, '')}\r\n".encode()
-        fields = (b"X-Filler-%d: %064d\r\n" % (number, number) for number in count())
-        exchange.stream(chain((line,), fields), self.interval, self.status)
 
 
 @dataclass(frozen=True, slots=True)

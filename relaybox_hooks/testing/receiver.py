@@ -7,19 +7,17 @@ loop's ``call_soon_threadsafe``. Requires a loop with ``add_reader``, as on ever
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, Self
+from ssl import SSLContext
+from typing import Self
 
 from relaybox_hooks.errors import ConfigError, RelayboxHooksError
-from relaybox_hooks.testing.connection import Connection
+from relaybox_hooks.testing.listener import Listener
 from relaybox_hooks.testing.request import ReceivedRequest
 from relaybox_hooks.testing.script import FaultScript, Script
 from relaybox_hooks.testing.traffic import Acceptance, Traffic
-
-_BACKLOG: Final = 4096  # with a full accept queue a client waits 1 s per dropped SYN
+from relaybox_hooks.validation import check_int
 
 
 class FaultReceiver:
@@ -34,7 +32,8 @@ class FaultReceiver:
     ``accepted`` holds responses that were *written* as 2xx. The client has seen them too,
     unless it timed out at the same time: then the events that the client counts as delivered
     are a subset of ``first_successes()``. (Not so for a client that judges by the status line
-    alone and meets an :class:`EndlessBody` or a :class:`CloseMidResponse`.)
+    alone and meets an :class:`EndlessBody` or a :class:`CloseMidResponse`, nor for one that takes
+    the responses of an :class:`AnswerUnread` or of :class:`SurplusResponses` for its requests'.)
 
     Args:
         script: see :meth:`FaultScript.of`. Its exceptions are raised by the next wait or by
@@ -42,6 +41,10 @@ class FaultReceiver:
         seed: shorthand for ``script=FaultScript.random(seed)``.
         port: port to listen on; 0 selects a free one, which a later ``start()`` reuses.
         host: IPv4 or IPv6 address to listen on.
+        ssl: context of a TLS server, with its certificate; ``None`` for plain HTTP.
+        receive_buffer: ``SO_RCVBUF`` of the listening socket and thus of every connection, bytes,
+            from the handshake on. Makes it small what a client can send to a connection that is
+            not read; the operating system has a minimum of its own. ``None`` for its default.
 
     Attributes:
         requests: requests that were read completely, in order of arrival.
@@ -49,7 +52,8 @@ class FaultReceiver:
             repetitions included.
 
     Raises:
-        ConfigError: both a script and a seed are given.
+        ConfigError: both a script and a seed are given, or ``receive_buffer`` is not a number of
+            bytes.
     """
 
     def __init__(
@@ -59,18 +63,23 @@ class FaultReceiver:
         seed: int | str | None = None,
         port: int = 0,
         host: str = "127.0.0.1",
+        ssl: SSLContext | None = None,
+        receive_buffer: int | None = None,
     ) -> None:
         if script is not None and seed is not None:
             raise ConfigError("seed", seed, "give a script or a seed, not both")
         self._traffic = Traffic(
             FaultScript.of(script) if seed is None else FaultScript.random(seed)
         )
+        if receive_buffer is not None:
+            check_int("receive_buffer", receive_buffer)
         self._port = port
         self._host = host
+        self._ssl = ssl
+        self._receive_buffer = receive_buffer
         self.requests: list[ReceivedRequest] = self._traffic.requests
         self.accepted: list[Acceptance] = self._traffic.accepted
-        self._listener: socket.socket | None = None
-        self._accepting: set[asyncio.Task[object]] = set()
+        self._listener: Listener | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -87,13 +96,14 @@ class FaultReceiver:
         """
         if self._listener is not None:
             raise RelayboxHooksError("this FaultReceiver was started already; call aclose() first")
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._listener = socket.create_server(
-            (self._host, self._port), family=family, backlog=_BACKLOG
+        self._listener = Listener(
+            self._traffic,
+            self._host,
+            self._port,
+            ssl=self._ssl,
+            receive_buffer=self._receive_buffer,
         )
-        self._listener.setblocking(False)
-        self._port = self._listener.getsockname()[1]
-        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+        self._port = self._listener.port
 
     async def aclose(self) -> None:
         """Reject new connections and abort the open ones, responses under way included.
@@ -104,9 +114,7 @@ class FaultReceiver:
         listener, self._listener = self._listener, None
         if listener is None:
             return
-        asyncio.get_running_loop().remove_reader(listener)
-        listener.close()
-        await asyncio.gather(*self._accepting)
+        await listener.aclose()
         open_now = self._traffic.open
         for connection in list(open_now):
             connection.transport.abort()
@@ -119,13 +127,14 @@ class FaultReceiver:
 
     @property
     def url(self) -> str:
-        """Return ``http://HOST:PORT/``."""
+        """Return ``http://HOST:PORT/``, with ``https`` if it serves TLS."""
         return self.url_for("/")
 
     def url_for(self, path: str) -> str:
         """Return the URL of ``path``, which starts with a slash."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}{path}"
+        scheme = "http" if self._ssl is None else "https"
+        return f"{scheme}://{host}:{self._port}{path}"
 
     async def wait_for(self, count: int) -> list[ReceivedRequest]:
         """Wait until ``count`` requests in total were read; return the first ``count``."""
@@ -166,8 +175,13 @@ class FaultReceiver:
 
     @property
     def attempts(self) -> int:
-        """Return the number of requests of which at least one byte arrived."""
+        """Return the number of requests of which at least one byte was read."""
         return self._traffic.attempts
+
+    @property
+    def responses(self) -> int:
+        """Return the number of complete responses, those that nobody asked for included."""
+        return self._traffic.responses
 
     @property
     def connections(self) -> int:
@@ -179,6 +193,16 @@ class FaultReceiver:
         """Return the number of connections that are open now."""
         return len(self._traffic.open)
 
+    def bytes_read(self, connection: int) -> int:
+        """Return the number of bytes that were read of a connection's requests.
+
+        With TLS these are the decrypted ones; a handshake does not count.
+
+        Args:
+            connection: number of the connection, from 1.
+        """
+        return self._traffic.bytes_read[connection]
+
     def successes(self) -> Counter[Acceptance]:
         """Count the complete 2xx responses by event; above 1 for an event that was resent."""
         return Counter(self.accepted)
@@ -186,18 +210,3 @@ class FaultReceiver:
     def first_successes(self) -> list[Acceptance]:
         """Return ``accepted`` without repetitions: the order of first successes."""
         return list(dict.fromkeys(self.accepted))
-
-    def _accept(self, listener: socket.socket) -> None:
-        # Not asyncio.start_server(), which leaks connections that it accepts while closing.
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # the loop calls again if needed
-                return
-            sock.setblocking(False)
-            task = loop.create_task(
-                loop.connect_accepted_socket(lambda: Connection(self._traffic), sock)
-            )
-            self._accepting.add(task)
-            task.add_done_callback(self._accepting.discard)

@@ -7,7 +7,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
-from itertools import accumulate, chain, repeat
+from itertools import chain, repeat
 from typing import Final, TypeAlias, TypeVar
 
 from relaybox_hooks.errors import ConfigError
@@ -19,14 +19,29 @@ from relaybox_hooks.testing.faults import (
     Garbage,
     ResetAfterRead,
     ResetBeforeRead,
+    Stage,
 )
 from relaybox_hooks.testing.request import ReceivedRequest
+
+#: Stages at which a fault plays before anything of a connection is read.
+_UNREAD: Final[tuple[Stage, ...]] = ("accepted", "connected")
 
 _AnyFault = TypeVar("_AnyFault", bound=Fault)  # a Mapping's keys are invariant
 
 
 class FaultScript(ABC):
     """Base class of scripts, which choose the fault of each request. One per receiver."""
+
+    def accept(self, connection: int) -> Fault | None:
+        """Return a fault to play before anything of a connection is read, usually ``None``.
+
+        Args:
+            connection: number of the connection, from 1.
+
+        Returns:
+            a fault whose stage is ``"accepted"`` or ``"connected"``, or ``None``.
+        """
+        return None
 
     @abstractmethod
     def begin(self, connection: int, position: int) -> Fault | None:
@@ -66,7 +81,9 @@ class FaultScript(ABC):
 
         With the same seed and weights, the n-th request for the same path, webhook id and event
         id gets the same fault. :class:`ResetBeforeRead` is played before these are known: it
-        depends on the connection number and the request's position on the connection.
+        depends on the connection number and the request's position on the connection. Faults that
+        play before anything is read (:class:`relaybox_hooks.testing.NeverRead`) depend on the
+        connection number, and their weights are relative to the number of connections.
 
         Args:
             seed: seed of the random choice.
@@ -110,10 +127,17 @@ class _SequenceScript(FaultScript):
         self._faults = chain(faults, repeat(Answer()))
         self._next: Fault | None = None
 
+    def accept(self, connection: int) -> Fault | None:
+        return self._take(_UNREAD)
+
     def begin(self, connection: int, position: int) -> Fault | None:
+        return self._take((*_UNREAD, "started"))
+
+    def _take(self, stages: tuple[Stage, ...]) -> Fault | None:
+        """Return the next fault if it plays at one of the stages."""
         if self._next is None:
             self._next = next(self._faults)
-        if not isinstance(self._next, ResetBeforeRead):
+        if self._next.stage not in stages:
             return None
         chosen, self._next = self._next, None
         return chosen
@@ -137,33 +161,64 @@ class _PathScript(FaultScript):
         script = self._scripts.get(request.path)
         if script is None:
             return self._otherwise
-        return script.begin(request.connection, request.position) or script.choose(request)
+        return (
+            script.accept(request.connection)
+            or script.begin(request.connection, request.position)
+            or script.choose(request)
+        )
+
+
+class _Weighted:
+    """Faults with their relative frequencies.
+
+    Attributes:
+        total: sum of the weights.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Fault, float]]) -> None:
+        self._faults: list[Fault] = []
+        self._bounds: list[float] = []
+        self.total: float = 0
+        for fault, weight in pairs:
+            self.total += weight
+            self._faults.append(fault)
+            self._bounds.append(self.total)
+
+    def at(self, share: float) -> Fault:
+        """Return the fault at ``share`` of the sum of the weights, in [0, 1)."""
+        return self._faults[bisect(self._bounds, share * self.total, hi=len(self._faults) - 1)]
 
 
 class _RandomScript(FaultScript):
     """Script that chooses by hashes of a seed and the request's identity."""
 
     def __init__(self, seed: int | str, weights: Iterable[tuple[Fault, float]]) -> None:
-        early = sum(weight for fault, weight in weights if isinstance(fault, ResetBeforeRead))
-        other = [pair for pair in weights if not isinstance(pair[0], ResetBeforeRead)]
-        total = early + sum(weight for _, weight in other)
+        total = sum(weight for _, weight in weights)
         if not total > 0 or any(weight < 0 for _, weight in weights):
             raise ConfigError("weights", dict(weights), "use 0 or more, and at least one above 0")
         self._seed = seed
-        self._early_share = early / total
-        self._faults = [fault for fault, _ in other]
-        self._bounds = list(accumulate(weight for _, weight in other))
+        unread = _Weighted(pair for pair in weights if pair[0].stage in _UNREAD)
+        started = _Weighted(pair for pair in weights if pair[0].stage == "started")
+        self._unread, self._unread_share = unread, unread.total / total
+        self._started = started
+        self._started_share = started.total / ((total - unread.total) or 1)
+        self._read = _Weighted(pair for pair in weights if pair[0].stage == "read")
         self._seen: Counter[tuple[str, str | None, str | None]] = Counter()
 
+    def accept(self, connection: int) -> Fault | None:
+        share = self._share_of("accept", connection)
+        return self._unread.at(share / self._unread_share) if share < self._unread_share else None
+
     def begin(self, connection: int, position: int) -> Fault | None:
-        chosen = self._share_of("begin", connection, position) < self._early_share
-        return ResetBeforeRead() if chosen else None
+        share = self._share_of("begin", connection, position)
+        if share < self._started_share:
+            return self._started.at(share / self._started_share)
+        return None
 
     def choose(self, request: ReceivedRequest) -> Fault:
         identity = (request.path, request.webhook_id, request.event_id)
         self._seen[identity] += 1
-        share = self._share_of("choose", *identity, self._seen[identity])
-        return self._faults[bisect(self._bounds, share * self._bounds[-1])]
+        return self._read.at(self._share_of("choose", *identity, self._seen[identity]))
 
     def _share_of(self, *identity: str | int | None) -> float:
         """Return a number in [0, 1) that depends only on the seed and the identity."""

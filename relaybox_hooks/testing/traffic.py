@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from relaybox_hooks.testing.connection import Connection
 from relaybox_hooks.testing.faults import Fault
+from relaybox_hooks.testing.hangups import Hangups
 from relaybox_hooks.testing.request import ReceivedRequest
 from relaybox_hooks.testing.script import FaultScript
 
@@ -31,18 +33,24 @@ class Traffic:
     Attributes:
         requests: requests that were read completely, in order of arrival.
         accepted: requests that got a complete 2xx response, in order of the responses.
-        attempts: number of requests of which at least one byte arrived.
+        responses: number of complete responses, those without a request included.
+        attempts: number of requests of which at least one byte was read.
+        bytes_read: number of bytes of requests that were read of each connection, by its number.
         connections: number of connections accepted so far.
         open: connections that are open now.
+        hangups: watches connections that are not read.
     """
 
     def __init__(self, script: FaultScript) -> None:
         self._script = script
         self.requests: list[ReceivedRequest] = []
         self.accepted: list[Acceptance] = []
+        self.responses: int = 0
         self.attempts: int = 0
+        self.bytes_read: Counter[int] = Counter()
         self.connections: int = 0
         self.open: set[Connection] = set()
+        self.hangups: Hangups = Hangups()
         self._held: dict[Connection, Fault] = {}
         self._holding = False
         self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
@@ -100,25 +108,37 @@ class Traffic:
 
     # Callbacks of connections
 
-    def connection_opened(self, connection: Connection) -> None:
+    def connection_accepted(self, connection: Connection) -> Fault | None:
+        """Number a new connection; return a fault to play before anything of it is read."""
         self.connections += 1
         connection.number = self.connections
+        self._notify_waiters()
+        return self._script.accept(connection.number)
+
+    def connection_opened(self, connection: Connection) -> None:
         self.open.add(connection)
+        self._notify_waiters()
 
     def connection_lost(self, connection: Connection) -> None:
         self.open.discard(connection)
         self._held.pop(connection, None)
         self._notify_waiters()
 
-    def request_started(self, connection: Connection) -> Fault | None:
+    def bytes_received(self, connection: Connection, size: int) -> None:
+        self.bytes_read[connection.number] += size
+        self._notify_waiters()
+
+    def request_started(self, connection: Connection, *, scripted: bool) -> Fault | None:
         self.attempts += 1
         self._notify_waiters()
-        return self._script.begin(connection.number, connection.position)
+        return self._script.begin(connection.number, connection.position) if scripted else None
 
-    def request_received(self, connection: Connection, request: ReceivedRequest) -> None:
+    def request_received(
+        self, connection: Connection, request: ReceivedRequest, fault: Fault | None
+    ) -> None:
         self.requests.append(request)
         self._notify_waiters()
-        fault = self._script.choose(request)
+        fault = fault or self._script.choose(request)
         object.__setattr__(request, "fault", fault)
         if self._holding:
             connection.hold(fault)
@@ -129,10 +149,12 @@ class Traffic:
         self._held[connection] = fault
         self._notify_waiters()
 
-    def response_sent(self, request: ReceivedRequest, status: int) -> None:
-        object.__setattr__(request, "answered_status", status)
-        if 200 <= status < 300:
-            self.accepted.append(Acceptance(request.path, request.webhook_id, request.event_id))
+    def response_sent(self, request: ReceivedRequest | None, status: int, responses: int) -> None:
+        self.responses += responses
+        if request is not None:
+            object.__setattr__(request, "answered_status", status)
+            if 200 <= status < 300:
+                self.accepted.append(Acceptance(request.path, request.webhook_id, request.event_id))
         self._notify_waiters()
 
     def script_failed(self, error: Exception) -> None:

@@ -24,6 +24,7 @@ class Line:
         self.position = 1
         self.played: list[Fault] = []
         self.request: ReceivedRequest
+        traffic.connection_accepted(self.connection)
         traffic.connection_opened(self.connection)
 
     @property
@@ -32,13 +33,13 @@ class Line:
 
     def send(self, event_id: str | None = "e1") -> ReceivedRequest:
         """Let a request arrive."""
-        self.traffic.request_started(self.connection)
+        self.traffic.request_started(self.connection, scripted=True)
         order = len(self.traffic.requests) + 1
         number, position = self.number, self.position
         self.request = ReceivedRequest(
             "POST", "/hook", "", order, number, position, "wh", event_id, b"", b""
         )
-        self.traffic.request_received(self.connection, self.request)
+        self.traffic.request_received(self.connection, self.request, None)
         return self.request
 
     # What faults and traffic call
@@ -53,7 +54,7 @@ class Line:
         """Write nothing: there is no client."""
 
     def finish(self, status: int, *, close: bool = False) -> None:
-        self.traffic.response_sent(self.request, status)
+        self.traffic.response_sent(self.request, status, 1)
 
 
 def new_traffic(script: Any = None) -> Traffic:
@@ -75,7 +76,7 @@ def test_connections_are_numbered_from_one_and_known_while_they_are_open() -> No
 def test_an_attempt_counts_from_its_first_byte_and_a_request_once_it_was_read() -> None:
     traffic = new_traffic()
     line = Line(traffic)
-    traffic.request_started(line.connection)
+    traffic.request_started(line.connection, scripted=True)
     assert (traffic.attempts, traffic.requests) == (1, [])
     request = line.send()
     assert (traffic.attempts, traffic.requests) == (2, [request])
@@ -93,7 +94,7 @@ def test_a_request_knows_its_fault_and_the_status_it_was_answered_with() -> None
 def test_only_a_2xx_response_is_an_acceptance(status: int, accepted: bool) -> None:
     traffic = new_traffic(Hold())
     request = Line(traffic).send("e7")
-    traffic.response_sent(request, status)
+    traffic.response_sent(request, status, 1)
     assert traffic.accepted == ([Acceptance("/hook", "wh", "e7")] if accepted else [])
 
 
@@ -169,13 +170,13 @@ async def test_a_wait_ends_at_each_kind_of_change_that_makes_its_condition_true(
         return [wait.done() for wait in waits]
 
     assert done() == [False] * 5
-    traffic.request_started(line.connection)
+    traffic.request_started(line.connection, scripted=True)
     await turns()
     assert done() == [True] + [False] * 4
     request = line.send()
     await turns()
     assert done() == [True] * 3 + [False] * 2
-    traffic.response_sent(request, 200)
+    traffic.response_sent(request, 200, 1)
     await turns()
     assert done() == [True] * 4 + [False]
     traffic.connection_lost(line.connection)
