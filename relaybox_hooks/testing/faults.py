@@ -168,6 +168,8 @@ class ResetBeforeRead(Fault):
     request was read and recorded; the client sees the same RST.
     """
 
+    stage: ClassVar[Stage] = "started"
+
     def play(self, exchange: Exchange) -> None:
         exchange.reset()
 
