@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from support import Mood, Opened, Watch, dispatcher
+from support.certificates import Certificate, make_certificate
 
 from relaybox_hooks import Hooks, Webhook
 from relaybox_hooks.journal import SQLiteJournal
@@ -68,6 +69,12 @@ async def no_task_left() -> AsyncIterator[None]:
         task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()
     ]
     assert not left, f"the test left tasks: {left}"
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """What a server on loopback shows its clients, and what they trust."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture

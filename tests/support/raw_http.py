@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +23,44 @@ CHUNKED: Final = (
 CLOSING: Final = b"POST / HTTP/1.1\r\nConnection: close\r\n\r\n"
 
 
-async def connect(receiver: FaultReceiver) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Open a connection to the receiver."""
-    return await asyncio.open_connection("127.0.0.1", URL(receiver.url).port)
+async def connect(
+    receiver: FaultReceiver, context: ssl.SSLContext | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to the receiver, with TLS if there is a context."""
+    return await asyncio.open_connection("127.0.0.1", URL(receiver.url).port, ssl=context)
+
+
+async def taken(receiver: FaultReceiver, most: int) -> int:
+    """Send up to ``most`` bytes on a connection with a small send buffer.
+
+    Returns:
+        the number of bytes that the two kernels took; less than ``most`` if no more had room while
+        the event loop turned many times.
+    """
+    sent, idle = 0, 0
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.connect(("127.0.0.1", URL(receiver.url).port))
+        client.setblocking(False)
+        while sent < most and idle < 200:
+            try:
+                sent += client.send(bytes(min(4096, most - sent)))
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+                await asyncio.sleep(0)
+    return sent
+
+
+async def ending(reader: asyncio.StreamReader) -> bytes | None:
+    """Return what still comes before the server's FIN; ``None`` if it is a RST."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return None
+
+
+def leave(*writers: asyncio.StreamWriter) -> None:
+    """Close the client's side at once."""
+    for writer in writers:
+        writer.transport.abort()
