@@ -131,16 +131,14 @@ class TLSLayer(asyncio.BufferedProtocol):
         return self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send ``data``; before the handshake is complete, send it as it is."""
-        if not self._established:
-            self._transport.write(data)
-        elif not self.is_closing():
+        """Encrypt and send ``data``."""
+        if not self.is_closing():
             self._tls.write(data)
             self._flush()
 
     def close(self) -> None:
         """Close after all written data and a close_notify; does not wait for the client's."""
-        if self._established and not self.is_closing():
+        if not self.is_closing():
             try:
                 self._tls.unwrap()
             except SSLError:  # SSLWantReadError, as the client's has not arrived

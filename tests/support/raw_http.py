@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from yarl import URL
 
@@ -58,6 +58,16 @@ async def ending(reader: asyncio.StreamReader) -> bytes | None:
         return await reader.read()
     except ConnectionResetError:
         return None
+
+
+def pause(writer: asyncio.StreamWriter) -> None:
+    """Read nothing further until :func:`resume`."""
+    cast("asyncio.Transport", writer.transport).pause_reading()
+
+
+def resume(writer: asyncio.StreamWriter) -> None:
+    """Read on."""
+    cast("asyncio.Transport", writer.transport).resume_reading()
 
 
 def leave(*writers: asyncio.StreamWriter) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from support import soon, turns
 from support.certificates import Certificate
-from support.raw_http import PLAIN, Post, connect, leave
+from support.raw_http import PLAIN, Post, connect, leave, pause, resume
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.testing import (
@@ -38,7 +38,9 @@ FLOODS: list[tuple[Fault, bytes, bytes]] = [
     (EndlessChunkExtension(201), CHUNKED + b"1;filler=", b"0"),
     (EndlessTrailers(201), CHUNKED + b"0\r\n", TRAILER),
 ]
-each_flood = pytest.mark.parametrize(("fault", "start", "part"), FLOODS, ids=repr)
+each_flood = pytest.mark.parametrize(
+    ("fault", "start", "part"), FLOODS, ids=[repr(flood[0]) for flood in FLOODS]
+)
 
 
 @each_flood
@@ -66,7 +68,7 @@ async def test_a_flood_waits_for_a_client_that_does_not_read(
     server, client = (certificate.server(), certificate.client()) if tls else (None, None)
     async with FaultReceiver(fault, ssl=server) as receiver:
         reader, writer = await connect(receiver, client)
-        writer.transport.pause_reading()
+        pause(writer)
         writer.write(PLAIN)
         await receiver.wait_for(1)
         (connection,) = receiver._traffic.open
@@ -77,7 +79,7 @@ async def test_a_flood_waits_for_a_client_that_does_not_read(
         assert 0 < held() < 25_000
         await turns(200)
         assert 0 < held() < 25_000
-        writer.transport.resume_reading()
+        resume(writer)
         await soon(reader.readexactly(500_000))
     leave(writer)
 

@@ -11,10 +11,25 @@ from contextlib import suppress
 
 import aiohttp
 import pytest
+from support.certificates import Certificate
 from support.raw_http import PLAIN, Post, connect
 
 from relaybox_hooks.errors import RelayboxHooksError
-from relaybox_hooks.testing import Answer, Drip, EndlessBody, FaultReceiver, Hang, Hold, Late
+from relaybox_hooks.testing import (
+    Answer,
+    AnswerUnread,
+    CloseOnReuse,
+    Drip,
+    EndlessBody,
+    EndlessInterim,
+    FaultReceiver,
+    Hang,
+    Hold,
+    Late,
+    NeverRead,
+    Stall,
+    SurplusResponses,
+)
 
 
 def open_sockets() -> int:
@@ -25,20 +40,33 @@ def open_sockets() -> int:
     return count
 
 
-async def test_closing_leaves_no_task_socket_or_waiter_behind() -> None:
-    """Whatever clients are in the middle of: hanging, dripping, flooded, half sent, idle."""
+@pytest.mark.parametrize("tls", [False, True])
+async def test_closing_leaves_no_task_socket_or_waiter_behind(
+    tls: bool, certificate: Certificate
+) -> None:
+    """Whatever clients are in: hanging, dripping, flooded, half sent, idle, unread."""
+    server, client = (certificate.server(), certificate.client()) if tls else (None, None)
     tasks, sockets = asyncio.all_tasks(), open_sockets()
-    script = [Hang(), Drip(Answer(), 60), Late(Answer(), 60), EndlessBody(), Hold(), Answer()]
-    receiver = FaultReceiver(script)
+    slow = [Drip(Answer(), 60), Late(Answer(), 60), SurplusResponses(delay=60)]
+    floods = [EndlessBody(), EndlessInterim(), EndlessInterim(interval=60)]
+    script = [Hang(), *slow, *floods, Hold(), CloseOnReuse(), Answer()]
+    unread = [NeverRead(), AnswerUnread(limit=None), AnswerUnread(limit=None, interval=60)]
+    receiver = FaultReceiver([*script, *unread, Stall(), Answer()], ssl=server)
     await receiver.start()
     clients = []
     for count in range(1, len(script) + 1):
-        clients.append(await connect(receiver))
+        clients.append(await connect(receiver, client))
         clients[-1][1].write(PLAIN)
         await receiver.wait_for(count)
-    clients.append(await connect(receiver))
+    for _ in unread:
+        clients.append(await connect(receiver, client))
+        clients[-1][1].write(PLAIN)
+    clients.append(await connect(receiver))  # without a handshake, because of the Stall
+    await receiver.wait_until(lambda: receiver.connected == len(clients))
+    clients.append(await connect(receiver, client))
     clients[-1][1].write(PLAIN[:20])
-    await receiver.wait_until(lambda: receiver.attempts == len(clients))
+    await receiver.wait_until(lambda: receiver.attempts == len(script) + 1)
+    assert receiver.connected == len(clients)
     waiting = asyncio.create_task(receiver.wait_for(100))
     await asyncio.sleep(0)
     await receiver.aclose()

@@ -27,10 +27,12 @@ from relaybox_hooks.testing import (
     Hang,
     Hold,
     Late,
+    NeverRead,
     ReceivedRequest,
     Redirect,
     ResetBeforeRead,
     Script,
+    Stall,
 )
 
 
@@ -119,6 +121,47 @@ def test_a_seed_decides_alike_whatever_the_interleaving(order: random.Random, se
     expected = meet(identities)
     order.shuffle(identities)
     assert meet(identities) == expected
+
+
+def a_request(connection: int, event_id: str = "e1") -> ReceivedRequest:
+    return ReceivedRequest("POST", "/", "", 1, connection, 1, "wh", event_id, b"", b"")
+
+
+def test_a_sequence_keeps_each_fault_until_it_can_play() -> None:
+    faults = [NeverRead(), Answer(500), Stall(), NeverRead(), ResetBeforeRead(), Answer(501)]
+    script = FaultScript.of(faults)
+    assert script.accept(1) == NeverRead()
+    assert (script.accept(2), script.begin(2, 1)) == (None, None)
+    assert script.choose(a_request(2)) == Answer(500)
+    assert script.begin(2, 2) == Stall(), "the connection is open already"
+    assert script.accept(3) == NeverRead()
+    assert (script.accept(4), script.accept(5)) == (None, None)
+    assert script.begin(5, 1) == ResetBeforeRead()
+    assert (script.begin(4, 1), script.choose(a_request(4))) == (None, Answer(501))
+
+
+def test_a_script_that_needs_the_request_chooses_nothing_before_it() -> None:
+    for needs in (lambda request: NeverRead(), {"/": NeverRead()}):
+        script = FaultScript.of(needs)
+        assert (script.accept(1), script.begin(1, 1)) == (None, None)
+        assert script.choose(a_request(1)) == NeverRead()
+
+
+def test_a_seeded_script_chooses_among_connections_too() -> None:
+    weights = {Stall(): 1, NeverRead(): 2, ResetBeforeRead(): 2, Answer(): 4, Hang(): 1}
+
+    def meet() -> list[Fault]:
+        script = FaultScript.random("seed", weights)
+        return [
+            script.accept(number) or script.begin(number, 1) or script.choose(a_request(number))
+            for number in range(4000)
+        ]
+
+    met = meet()
+    assert met == meet()
+    assert {fault: round(met.count(fault) / 400) for fault in weights} == weights
+    script = FaultScript.random("seed", {NeverRead(): 1})
+    assert {script.accept(number) for number in range(100)} == {NeverRead()}
 
 
 @pytest.mark.parametrize("by_path", [False, True])

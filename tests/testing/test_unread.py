@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
-from support import soon, turns
+from support import soon, turns, until
 from support.certificates import Certificate
-from support.raw_http import PLAIN, connect, ending, leave, taken
+from support.raw_http import PLAIN, connect, ending, leave, pause, taken
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.testing import (
@@ -91,7 +92,7 @@ async def test_each_of_many_requests_is_answered_and_none_is_read() -> None:
 async def test_answers_wait_for_a_client_that_does_not_read() -> None:
     async with FaultReceiver(AnswerUnread(Answer(body=bytes(50_000)), limit=None)) as receiver:
         _, writer = await connect(receiver)
-        writer.transport.pause_reading()
+        pause(writer)
         before = -1
         while before != receiver.responses:
             before = receiver.responses
@@ -131,7 +132,7 @@ async def test_a_fault_chosen_with_the_request_reads_nothing_after_it() -> None:
                 writer.write(PLAIN)
                 assert await soon(reader.readexactly(len(answer.wire))) == answer.wire
             writer.write(PLAIN)
-            await soon(receiver.wait_until(lambda first=first: receiver.attempts == first + 1))
+            await until(lambda: receiver.attempts == first + 1)  # noqa: B023 - awaited here
             read = receiver.bytes_read(1)
             writer.write(PLAIN)
             await turns(100)
@@ -165,6 +166,33 @@ async def test_with_tls_a_stall_answers_no_handshake(certificate: Certificate) -
         assert not shaking.done()
     with pytest.raises(ConnectionResetError):
         await soon(shaking)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not made for Windows")
+def test_nothing_is_read_on_uvloop_either(certificate: Certificate) -> None:
+    """Its transports begin to read whatever their protocols do when they connect."""
+    import uvloop  # noqa: PLC0415
+
+    async def scenario() -> None:
+        for fault in UNREAD:
+            async with FaultReceiver(fault) as receiver:
+                assert await taken(receiver, 1_000_000) < 400_000
+                assert (receiver.bytes_read(1), receiver.connected) == (0, 1)
+        for server, client in ((None, None), (certificate.server(), certificate.client())):
+            async with FaultReceiver(NeverRead(), ssl=server) as receiver:
+                reader, writer = await connect(receiver, client)
+                writer.write(PLAIN)
+                await turns(100)
+            assert await soon(ending(reader)) is None
+            async with FaultReceiver(AnswerUnread(), ssl=server) as receiver:
+                reader, writer = await connect(receiver, client)
+                wire = Answer().wire
+                assert await soon(reader.readexactly(len(wire))) == wire
+                writer.transport.abort()
+                await soon(receiver.wait_until(lambda: receiver.connected == 0))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
 
 
 @pytest.mark.parametrize(

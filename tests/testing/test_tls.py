@@ -1,0 +1,214 @@
+"""TLS of the receiver: requests over it, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+import pytest
+from support import soon, turns
+from support.certificates import Certificate
+from support.raw_http import CHUNKED, PLAIN, connect, ending, leave, pause, resume
+from yarl import URL
+
+from relaybox_hooks.testing import (
+    Answer,
+    CloseMidResponse,
+    Drip,
+    Exchange,
+    Fault,
+    FaultReceiver,
+    Garbage,
+    Hang,
+    Hold,
+    ResetAfterRead,
+    ResetBeforeRead,
+)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_requests_are_served_over_tls(
+    version: ssl.TLSVersion, certificate: Certificate
+) -> None:
+    client = certificate.client()
+    client.minimum_version = client.maximum_version = version
+    big = Answer(201, {}, bytes(5_000_000))
+    async with (
+        FaultReceiver([big, Answer(202)], ssl=certificate.server()) as receiver,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client)) as session,
+    ):
+        assert URL(receiver.url_for("/x?y=1")).scheme == "https"
+        async with session.post(
+            receiver.url_for("/x?y=1"), data=BytesIO(bytes(3_000_000))
+        ) as response:
+            assert (response.status, await response.read()) == (201, big.body)
+        async with session.post(receiver.url) as response:
+            assert response.status == 202
+        first, second = receiver.requests
+        assert (first.path, first.query, len(first.body)) == ("/x", "y=1", 3_000_000)
+        assert (second.connection, second.position) == (1, 2)
+        assert receiver.bytes_read(1) > 3_000_000
+
+
+@pytest.mark.parametrize("piece", [1, 3, 50])
+async def test_records_may_come_in_pieces(piece: int, certificate: Certificate) -> None:
+    """The handshake is read record by record: none is lost between two of them."""
+    async with FaultReceiver([Answer(201), Answer(202)], ssl=certificate.server()) as receiver:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = certificate.client().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        reader, writer = await connect(receiver)
+
+        async def exchanged(step: Any) -> bytes:
+            while True:
+                try:
+                    result: bytes = step()
+                except ssl.SSLWantReadError:
+                    result = b""
+                stream = outgoing.read()
+                for start in range(0, len(stream), piece):
+                    writer.write(stream[start : start + piece])
+                    await asyncio.sleep(0)
+                if result:
+                    return result
+                incoming.write(await soon(reader.read(65536)))
+
+        def shake_hands() -> bytes:
+            tls.do_handshake()
+            return b"done"
+
+        await exchanged(shake_hands)
+        tls.write(PLAIN)
+        tls.write(CHUNKED)
+        wire = Answer(201).wire + Answer(202).wire
+        answers = b""
+        while len(answers) < len(wire):
+            answers += await exchanged(lambda: tls.read(65536))
+        assert answers == wire
+        assert [request.body for request in receiver.requests] == [b"first", b"second"]
+        leave(writer)
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"),
+    [
+        (ResetBeforeRead(), None),
+        (ResetAfterRead(), None),
+        (Garbage(b"\x00\xff"), b"\x00\xff"),
+        (CloseMidResponse(Answer(body=b"abc"), 1), Answer(body=b"abc").wire[:-2]),
+        (Drip(Answer(200, {"Connection": "close"}), 0.0), None),
+    ],
+    ids=repr,
+)
+async def test_faults_are_the_same_over_tls(
+    fault: Fault, end: bytes | None, certificate: Certificate
+) -> None:
+    async with FaultReceiver([fault], ssl=certificate.server()) as receiver:
+        reader, writer = await connect(receiver, certificate.client())
+        writer.write(PLAIN)
+        if isinstance(fault, Drip):
+            end = fault.answer.wire
+            assert await soon(reader.readexactly(len(end))) == end
+        else:
+            assert await soon(ending(reader)) == end
+            await soon(receiver.wait_until(lambda: receiver.connected == 0))
+    leave(writer)
+
+
+async def test_a_close_does_not_wait_for_the_client(certificate: Certificate) -> None:
+    """A close_notify and FIN come at once; asyncio's transport would wait for an answer."""
+    async with FaultReceiver([Garbage(b"")], ssl=certificate.server()) as receiver:
+        reader, writer = await connect(receiver, certificate.client())
+        pause(writer)
+        writer.write(PLAIN)
+        await soon(receiver.wait_until(lambda: receiver.connections == 1))
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+        assert len(receiver.requests) == 1
+        resume(writer)
+        assert await soon(ending(reader)) == b""
+    leave(writer)
+
+
+@pytest.mark.parametrize("fault", [Hang(), Hold()], ids=repr)
+async def test_a_client_that_leaves_is_noticed(fault: Fault, certificate: Certificate) -> None:
+    """By its close_notify, and without one."""
+    async with FaultReceiver(fault, ssl=certificate.server()) as receiver:
+        for count in (1, 2):
+            _, writer = await connect(receiver, certificate.client())
+            writer.write(PLAIN)
+            await receiver.wait_for(count)
+            if count == 1:
+                writer.close()
+            else:
+                leave(writer)
+            await soon(receiver.wait_until(lambda: receiver.connected == 0))
+        assert receiver.held == []
+
+
+@pytest.mark.parametrize(
+    "data", [PLAIN, b"\x16\x03\x01\x00\x04" + b"\xff" * 4, b"\x00" * 5, b"\x16"]
+)
+async def test_bytes_that_are_not_tls_begin_no_request(
+    data: bytes, certificate: Certificate
+) -> None:
+    async with FaultReceiver(ssl=certificate.server()) as receiver:
+        reader, writer = await connect(receiver)
+        writer.write(data)
+        if len(data) > 1:
+            assert not (await soon(ending(reader)) or b"").startswith(b"HTTP")
+        else:
+            writer.write_eof()
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+        assert (receiver.connections, receiver.attempts, receiver.bytes_read(1)) == (1, 0, 0)
+    leave(writer)
+
+
+async def test_a_client_that_distrusts_the_certificate_is_no_request(
+    certificate: Certificate,
+) -> None:
+    async with FaultReceiver(ssl=certificate.server()) as receiver:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(receiver, ssl.create_default_context())
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+        assert receiver.attempts == 0
+
+
+async def test_broken_records_end_the_connection(certificate: Certificate) -> None:
+    async with FaultReceiver(Hang(), ssl=certificate.server()) as receiver:
+        _, writer = await connect(receiver, certificate.client())
+        writer.write(PLAIN)
+        await receiver.wait_for(1)
+        record = b"\x17\x03\x03\x00\x20" + bytes(32)
+        os.write(writer.get_extra_info("socket").fileno(), record)
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+    leave(writer)
+
+
+async def test_closing_does_not_wait_for_a_handshake(certificate: Certificate) -> None:
+    async with FaultReceiver(ssl=certificate.server()) as receiver:
+        reader, writer = await connect(receiver)
+        writer.write(b"\x16\x03\x01")
+        await soon(receiver.wait_until(lambda: receiver.connected == 1))
+        await turns()
+    assert receiver.connected == 0
+    await soon(ending(reader))
+    leave(writer)
+
+
+async def test_a_fault_of_ones_own_may_speak_before_the_handshake(
+    certificate: Certificate,
+) -> None:
+    class Plain(Fault):
+        stage = "accepted"
+
+        def play(self, exchange: Exchange) -> None:
+            exchange.write(b"220 not yet TLS\r\n")
+            exchange.close()
+
+    async with FaultReceiver([Plain()], ssl=certificate.server()) as receiver:
+        reader, writer = await connect(receiver)
+        assert await soon(reader.read()) == b"220 not yet TLS\r\n"
+    leave(writer)
