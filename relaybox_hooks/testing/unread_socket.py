@@ -69,7 +69,7 @@ class UnreadSocket:
         if not self._ended:
             self._ended = True
             self._loop.remove_writer(self._sock)
-            self._loop.call_soon(self._end)
+            self._loop.call_soon(self._report_loss)
 
     def _send(self) -> None:
         try:
@@ -89,6 +89,6 @@ class UnreadSocket:
         else:
             self._connection.resume_writing()
 
-    def _end(self) -> None:
+    def _report_loss(self) -> None:
         self._connection.connection_lost(None)
         self._sock.close()
