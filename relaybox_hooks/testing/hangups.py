@@ -31,10 +31,11 @@ class Hangups:
         self._callbacks[fd] = callback
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching a socket, which may be closed already; frees all with the last one."""
+        """Stop watching a watched socket, which may be closed already; frees all with the last."""
         epoll = self._epoll
-        if epoll is None or self._callbacks.pop(fd, None) is None:
+        if epoll is None:  # not Linux
             return
+        del self._callbacks[fd]
         try:
             epoll.unregister(fd)
         except OSError:  # the socket is closed

@@ -186,7 +186,7 @@ class _Weighted:
 
     def at(self, share: float) -> Fault:
         """Return the fault at ``share`` of the sum of the weights, in [0, 1)."""
-        return self._faults[bisect(self._bounds, share * self.total, hi=len(self._faults) - 1)]
+        return self._faults[bisect(self._bounds, share * self.total)]
 
 
 class _RandomScript(FaultScript):

@@ -147,11 +147,14 @@ def test_a_script_that_needs_the_request_chooses_nothing_before_it() -> None:
         assert script.choose(a_request(1)) == NeverRead()
 
 
-def test_a_seeded_script_chooses_among_connections_too() -> None:
+@pytest.mark.parametrize("by_path", [False, True])
+def test_a_seeded_script_chooses_among_connections_too(by_path: bool) -> None:
     weights = {Stall(): 1, NeverRead(): 2, ResetBeforeRead(): 2, Answer(): 4, Hang(): 1}
 
     def meet() -> list[Fault]:
         script = FaultScript.random("seed", weights)
+        if by_path:
+            script = FaultScript.of({"/": script})
         return [
             script.accept(number) or script.begin(number, 1) or script.choose(a_request(number))
             for number in range(4000)
