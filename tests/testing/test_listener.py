@@ -61,7 +61,9 @@ async def test_connections_are_counted_when_they_are_accepted_and_while_they_are
             assert receiver.connections == count
         writers[1].write(PLAIN[:30])
         await soon(receiver.wait_until(lambda: receiver.bytes_read(2) == 30))
-        writers[1].write(PLAIN[30:])
+        writers[1].write(PLAIN[30:40])
+        await soon(receiver.wait_until(lambda: receiver.bytes_read(2) == 40))
+        writers[1].write(PLAIN[40:])
         await soon(receiver.wait_until(lambda: receiver.bytes_read(2) == len(PLAIN)))
         leave(*writers)
         await soon(receiver.wait_until(lambda: receiver.connected == 0))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import ssl
+import sys
+import termios
 from io import BytesIO
 from typing import Any
 
 import aiohttp
 import pytest
-from support import soon, turns
+from support import soon, turns, until
 from support.certificates import Certificate
 from support.raw_http import CHUNKED, PLAIN, connect, ending, leave, pause, resume
 from yarl import URL
@@ -25,6 +28,7 @@ from relaybox_hooks.testing import (
     Garbage,
     Hang,
     Hold,
+    NeverRead,
     ResetAfterRead,
     ResetBeforeRead,
 )
@@ -90,6 +94,38 @@ async def test_records_may_come_in_pieces(piece: int, certificate: Certificate) 
         assert answers == wire
         assert [request.body for request in receiver.requests] == [b"first", b"second"]
         leave(writer)
+
+
+async def test_nothing_beyond_the_handshake_is_taken_from_the_socket(
+    certificate: Certificate,
+) -> None:
+    """Though the request comes in one piece with the end of the handshake."""
+    async with FaultReceiver(NeverRead(), ssl=certificate.server()) as receiver:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = certificate.client().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        reader, writer = await connect(receiver)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await soon(reader.read(65536)))
+        finished = outgoing.read()
+        tls.write(PLAIN)
+        record = outgoing.read()
+        writer.write(finished + record)
+        (connection,) = receiver._traffic.open
+        server = connection.transport.get_extra_info("socket").fileno()
+
+        def unread() -> int:
+            return int.from_bytes(fcntl.ioctl(server, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+        await until(lambda: connection._unread is not None)
+        assert unread() == len(record)
+        await turns(100)
+        assert unread() == len(record)
+    leave(writer)
 
 
 @pytest.mark.parametrize(
