@@ -58,8 +58,7 @@ class TLSLayer(asyncio.BufferedProtocol):
             self._shake_hands()
 
     def eof_received(self) -> None:
-        if self._established:
-            self._connection.eof_received()
+        self._connection.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)
@@ -104,7 +103,7 @@ class TLSLayer(asyncio.BufferedProtocol):
                     return
                 self._connection.data_received(data)
         except SSLWantReadError:
-            self._flush()  # answers to messages of TLS itself
+            pass
         except SSLError:
             self._transport.abort()
 
@@ -131,19 +130,18 @@ class TLSLayer(asyncio.BufferedProtocol):
         return self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send ``data``."""
+        """Encrypt and send ``data``, unless the transport is closing."""
         if not self.is_closing():
             self._tls.write(data)
             self._flush()
 
     def close(self) -> None:
         """Close after all written data and a close_notify; does not wait for the client's."""
-        if not self.is_closing():
-            try:
-                self._tls.unwrap()
-            except SSLError:  # SSLWantReadError, as the client's has not arrived
-                pass
-            self._flush()
+        try:
+            self._tls.unwrap()
+        except SSLError:  # SSLWantReadError, as the client's has not arrived
+            pass
+        self._flush()
         self._transport.close()
 
     def abort(self) -> None:

@@ -112,7 +112,6 @@ class Traffic:
         """Number a new connection; return a fault to play before anything of it is read."""
         self.connections += 1
         connection.number = self.connections
-        self._notify_waiters()
         return self._script.accept(connection.number)
 
     def connection_opened(self, connection: Connection) -> None:

@@ -22,6 +22,7 @@ from relaybox_hooks.testing import (
     Answer,
     CloseMidResponse,
     Drip,
+    EndlessBody,
     Exchange,
     Fault,
     FaultReceiver,
@@ -96,25 +97,66 @@ async def test_records_may_come_in_pieces(piece: int, certificate: Certificate) 
         leave(writer)
 
 
-async def test_nothing_beyond_the_handshake_is_taken_from_the_socket(
-    certificate: Certificate,
-) -> None:
-    """Though the request comes in one piece with the end of the handshake."""
-    async with FaultReceiver(NeverRead(), ssl=certificate.server()) as receiver:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = certificate.client().wrap_bio(incoming, outgoing, server_hostname="localhost")
-        reader, writer = await connect(receiver)
+class Client:
+    """A client whose every record is sent by hand."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+
+    async def connect(self, receiver: FaultReceiver) -> None:
+        """Connect, and shake hands up to the last flight, which stays in ``unsent()``."""
+        self.reader, self.writer = await connect(receiver)
         while True:
             try:
-                tls.do_handshake()
-                break
+                self.tls.do_handshake()
+                return
             except ssl.SSLWantReadError:
-                writer.write(outgoing.read())
-                incoming.write(await soon(reader.read(65536)))
-        finished = outgoing.read()
-        tls.write(PLAIN)
-        record = outgoing.read()
-        writer.write(finished + record)
+                self.send()
+                self._incoming.write(await soon(self.reader.read(65536)))
+
+    def unsent(self) -> bytes:
+        """Take the records that are ready."""
+        return self._outgoing.read()
+
+    def send(self) -> None:
+        """Send the records that are ready."""
+        self.writer.write(self.unsent())
+
+    def say_goodbye(self) -> None:
+        """Send a close_notify, but no FIN."""
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        self.send()
+
+    async def read_to_the_end(self) -> bytes:
+        """Return what comes before a close_notify; raise SSLEOFError if none comes before FIN."""
+        self._incoming.write(await soon(self.reader.read()))
+        self._incoming.write_eof()
+        data = b""
+        try:
+            while part := self.tls.read(65536):
+                data += part
+        except ssl.SSLZeroReturnError:
+            pass
+        return data
+
+
+@pytest.mark.parametrize("option", [0, ssl.OP_ENABLE_MIDDLEBOX_COMPAT])
+async def test_nothing_beyond_the_handshake_is_taken_from_the_socket(
+    option: ssl.Options, certificate: Certificate
+) -> None:
+    """Though the request comes in one piece with the end of the handshake."""
+    context = certificate.client()
+    context.options &= ~ssl.OP_ENABLE_MIDDLEBOX_COMPAT
+    context.options |= option
+    client = Client(context)
+    async with FaultReceiver(NeverRead(), ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        finished = client.unsent()
+        client.tls.write(PLAIN)
+        record = client.unsent()
+        client.writer.write(finished + record)
         (connection,) = receiver._traffic.open
         server = connection.transport.get_extra_info("socket").fileno()
 
@@ -125,7 +167,77 @@ async def test_nothing_beyond_the_handshake_is_taken_from_the_socket(
         assert unread() == len(record)
         await turns(100)
         assert unread() == len(record)
-    leave(writer)
+    leave(client.writer)
+
+
+@pytest.mark.parametrize("fault", [NeverRead(), Garbage(b"")], ids=repr)
+async def test_records_behind_the_last_request_are_not_decrypted(
+    fault: Fault, certificate: Certificate
+) -> None:
+    client = Client(certificate.client())
+    async with FaultReceiver(lambda request: fault, ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        client.send()
+        client.tls.write(PLAIN)
+        client.tls.write(PLAIN)
+        client.send()
+        await soon(receiver.wait_for(1))
+        await turns(100)
+        assert receiver.bytes_read(1) == len(PLAIN)
+    leave(client.writer)
+
+
+async def test_a_goodbye_ends_an_idle_connection_with_another(certificate: Certificate) -> None:
+    client = Client(certificate.client())
+    async with FaultReceiver(ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        client.tls.write(PLAIN)
+        client.send()
+        await soon(receiver.wait_until(lambda: receiver.responses == 1))
+        client.say_goodbye()
+        assert await client.read_to_the_end() == Answer().wire
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+    leave(client.writer)
+
+
+async def test_a_close_says_goodbye(certificate: Certificate) -> None:
+    """And what a fault does after it is without effect, as it is without TLS."""
+
+    class Closing(Fault):
+        def play(self, exchange: Exchange) -> None:
+            exchange.write(b"bye")
+            exchange.close()
+            exchange.write(b"too late")
+            exchange.close()
+
+    client = Client(certificate.client())
+    async with FaultReceiver(Closing(), ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        client.tls.write(PLAIN)
+        client.send()
+        assert await client.read_to_the_end() == b"bye"
+    leave(client.writer)
+
+
+@pytest.mark.parametrize("goodbye", [False, True])
+async def test_a_client_that_leaves_ends_a_response_that_it_does_not_read(
+    goodbye: bool, certificate: Certificate
+) -> None:
+    client = Client(certificate.client())
+    async with FaultReceiver(EndlessBody(), ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        pause(client.writer)
+        client.tls.write(PLAIN)
+        client.send()
+        await soon(receiver.wait_for(1))
+        (connection,) = receiver._traffic.open
+        await until(lambda: connection._paused)
+        if goodbye:
+            client.say_goodbye()
+        else:
+            client.writer.write_eof()
+        await soon(receiver.wait_until(lambda: receiver.connected == 0))
+    leave(client.writer)
 
 
 @pytest.mark.parametrize(

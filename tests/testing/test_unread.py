@@ -117,14 +117,15 @@ async def test_a_client_that_leaves_is_noticed(fault: Fault, request_: bytes) ->
         assert receiver.bytes_read(1) == 0
 
 
-async def test_a_fault_chosen_with_the_request_reads_nothing_after_it() -> None:
+@pytest.mark.parametrize("fault", [NeverRead(), Stall(), AnswerUnread()], ids=repr)
+async def test_a_fault_chosen_with_the_request_reads_nothing_after_it(fault: Fault) -> None:
     """By a path, or in a sequence on a connection that is kept alive."""
 
     def by_path(request: ReceivedRequest) -> Fault:
-        return NeverRead() if request.path == "/a" else Answer()
+        return fault if request.path == "/a" else Answer()
 
     answer = Answer()
-    for script in (by_path, {"/a": NeverRead()}, [Answer(), NeverRead()]):
+    for script in (by_path, {"/a": fault}, [Answer(), fault]):
         first = 1 if isinstance(script, list) else 0
         async with FaultReceiver(script) as receiver:
             reader, writer = await connect(receiver)
