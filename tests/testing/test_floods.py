@@ -84,6 +84,22 @@ async def test_a_flood_waits_for_a_client_that_does_not_read(
     leave(writer)
 
 
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [
+        (EndlessInterim(interval=60), b"HTTP/1.1 100 \r\n\r\n"),
+        (EndlessBlankLines(200, 60), b"\r\n"),
+    ],
+    ids=repr,
+)
+async def test_a_flood_with_an_interval_comes_part_by_part(fault: Fault, part: bytes) -> None:
+    async with FaultReceiver(fault) as receiver:
+        reader, writer = await connect(receiver)
+        writer.write(PLAIN)
+        assert await soon(reader.read(4096)) == part
+        leave(writer)
+
+
 @pytest.mark.parametrize("interval", [0.0, 0.0001])
 @pytest.mark.parametrize(
     ("flood", "expected"),

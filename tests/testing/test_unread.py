@@ -77,6 +77,16 @@ async def test_an_answer_comes_before_the_request() -> None:
     leave(writer)
 
 
+async def test_a_second_answer_waits_for_its_interval() -> None:
+    wire = Answer().wire
+    async with FaultReceiver(AnswerUnread(limit=2, interval=60)) as receiver:
+        reader, writer = await connect(receiver)
+        assert await soon(reader.readexactly(len(wire))) == wire
+        await turns(100)
+        assert receiver.responses == 1
+        leave(writer)
+
+
 async def test_each_of_many_requests_is_answered_and_none_is_read() -> None:
     answer = Answer()
     async with FaultReceiver(AnswerUnread(limit=None, interval=0.001)) as receiver:
