@@ -268,7 +268,6 @@ class Connection(asyncio.Protocol):
 
     def play_unread(self, fault: Fault) -> None:
         """Play ``fault`` before any request, and read none."""
-        self._busy = True
         self.stop_reading()
         self.play(fault)
 

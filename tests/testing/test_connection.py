@@ -10,7 +10,7 @@ import pytest
 from support.raw_http import CHUNKED, CLOSING, PLAIN, Post, connect
 from yarl import URL
 
-from relaybox_hooks.testing import Answer, FaultReceiver, Hold, Late
+from relaybox_hooks.testing import Answer, Exchange, Fault, FaultReceiver, Hold, Late
 
 
 async def test_a_connection_is_kept_alive_until_either_side_says_close(post: Post) -> None:
@@ -41,6 +41,20 @@ async def test_pipelined_requests_are_told_apart_in_pieces_of_any_size(piece: in
     assert [r.body for r in receiver.requests] == [b"first", b"second", b"first", b""]
     assert [r.path for r in receiver.requests] == ["/a", "/d", "/a", "/"]
     assert receiver.attempts == 4
+
+
+async def test_a_fault_may_choose_the_one_of_the_next_request_only() -> None:
+    class Choosing(Fault):
+        def play(self, exchange: Exchange) -> None:
+            exchange.next_request(Answer(202))
+            Answer(201).play(exchange)
+
+    async with FaultReceiver([Choosing(), Answer(203), Answer(204)]) as receiver:
+        reader, writer = await connect(receiver)
+        writer.write(PLAIN * 4)
+        wire = b"".join(Answer(status).wire for status in (201, 202, 203, 204))
+        assert await reader.readexactly(len(wire)) == wire
+        writer.close()
 
 
 async def test_bytes_that_are_not_http_are_refused() -> None:

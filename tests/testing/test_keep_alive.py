@@ -19,6 +19,7 @@ from relaybox_hooks.testing import (
     Fault,
     FaultReceiver,
     ResetAfterRead,
+    ResetBeforeRead,
     SurplusResponses,
 )
 
@@ -41,6 +42,22 @@ async def test_surplus_responses_follow_the_one_of_the_request(delay: float) -> 
         assert await soon(reader.readexactly(len(end))) == end
         assert [request.answered_status for request in receiver.requests] == [503, 204]
         assert receiver.responses == 4
+    leave(writer)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001])
+async def test_surplus_responses_wait_for_a_client_that_reads_slowly(delay: float) -> None:
+    big = Answer(201, {}, bytes(20_000_000))  # more than the sockets' buffers hold
+    async with FaultReceiver([SurplusResponses(big, OTHER, 2, delay)]) as receiver:
+        reader, writer = await connect(receiver)
+        writer.write(PLAIN)
+        await receiver.wait_for(1)
+        await turns(100)
+        assert receiver.responses == 0
+        await soon(reader.readexactly(len(big.wire)))
+        assert await soon(reader.readexactly(2 * len(OTHER.wire))) == 2 * OTHER.wire
+        await soon(receiver.wait_until(lambda: receiver.responses == 3))
+        assert [request.answered_status for request in receiver.requests] == [201]
     leave(writer)
 
 
@@ -97,6 +114,17 @@ async def test_a_connection_ends_at_its_second_request(
         assert receiver.requests[1].fault == (ResetAfterRead() if reset else CloseAfterRead())
         assert (receiver.attempts, receiver.responses) == (3, 2)
     leave(writer)
+
+
+async def test_the_end_at_a_second_request_takes_no_fault_of_the_script() -> None:
+    async with FaultReceiver([CloseOnReuse(), ResetBeforeRead(), OTHER]) as receiver:
+        ends = []
+        for requests in (2 * PLAIN, PLAIN, CLOSING):
+            reader, writer = await connect(receiver)
+            writer.write(requests)
+            ends.append(await soon(ending(reader)))
+            leave(writer)
+        assert ends == [Answer().wire, None, OTHER.wire]
 
 
 async def test_a_client_that_retries_on_a_new_connection_gets_by() -> None:

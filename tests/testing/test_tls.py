@@ -187,6 +187,22 @@ async def test_records_behind_the_last_request_are_not_decrypted(
     leave(client.writer)
 
 
+async def test_a_response_is_sent_whole_whatever_comes_after_its_request(
+    certificate: Certificate,
+) -> None:
+    """The records behind the request do not cut it short."""
+    big = Answer(200, {"Connection": "close"}, bytes(5_000_000))
+    client = Client(certificate.client())
+    async with FaultReceiver([Garbage(big.wire)], ssl=certificate.server()) as receiver:
+        await client.connect(receiver)
+        client.send()
+        client.tls.write(PLAIN)
+        client.tls.write(PLAIN)
+        client.send()
+        assert await client.read_to_the_end() == big.wire
+    leave(client.writer)
+
+
 async def test_a_goodbye_ends_an_idle_connection_with_another(certificate: Certificate) -> None:
     client = Client(certificate.client())
     async with FaultReceiver(ssl=certificate.server()) as receiver:

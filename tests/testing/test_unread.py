@@ -15,6 +15,7 @@ from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.testing import (
     Answer,
     AnswerUnread,
+    Exchange,
     Fault,
     FaultReceiver,
     Hang,
@@ -125,6 +126,7 @@ async def test_a_client_that_leaves_is_noticed(fault: Fault, request_: bytes) ->
         writer.close()
         await soon(receiver.wait_until(lambda: receiver.connected == 0))
         assert receiver.bytes_read(1) == 0
+        assert receiver._traffic.hangups._epoll is None, "it is closed with the last connection"
 
 
 @pytest.mark.parametrize("fault", [NeverRead(), Stall(), AnswerUnread()], ids=repr)
@@ -167,6 +169,27 @@ async def test_with_tls_the_handshake_is_completed_and_nothing_read_after_it(
             assert (receiver.bytes_read(1), receiver.connected) == (0, 1)
         assert await soon(ending(reader)) is None
         leave(writer)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_nor_is_anything_read_for_a_fault_of_ones_own(
+    tls: bool, certificate: Certificate
+) -> None:
+    class Greeting(Fault):
+        stage = "connected"
+
+        def play(self, exchange: Exchange) -> None:
+            exchange.write(b"hello")
+
+    server, client = (certificate.server(), certificate.client()) if tls else (None, None)
+    async with FaultReceiver(Greeting(), ssl=server) as receiver:
+        reader, writer = await connect(receiver, client)
+        writer.write(PLAIN)
+        assert await soon(reader.readexactly(5)) == b"hello"
+        await turns(100)
+        assert (receiver.bytes_read(1), receiver.attempts) == (0, 0)
+    assert await soon(ending(reader)) is None
+    leave(writer)
 
 
 async def test_with_tls_a_stall_answers_no_handshake(certificate: Certificate) -> None:
