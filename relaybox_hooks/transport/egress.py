@@ -33,7 +33,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from relaybox_hooks.errors import EGRESS_ERRNO, ConfigError, EgressError
-from relaybox_hooks.transport.resolver import SystemResolver
+from relaybox_hooks.transport.resolver import NameResolver
 
 Network = IPv4Network | IPv6Network
 
@@ -238,12 +238,16 @@ class _EgressConnector(TCPConnector):
     """A ``TCPConnector`` whose socket factory can know which host it opens a socket for."""
 
     def __init__(self, **options: Any) -> None:
-        # aiohttp leaves a resolver that it is given to its giver.
-        self._lookups = SystemResolver()
-        super().__init__(**({"resolver": self._lookups} | options))
+        # aiohttp leaves a resolver that it is given to its giver. This one has its own cache:
+        # in aiohttp's a stale answer would outlast its hour.
+        self._names = None if "resolver" in options else NameResolver()
+        if self._names:
+            options = {"resolver": self._names, "use_dns_cache": False} | options
+        super().__init__(**options)
 
     async def close(self, *, abort_ssl: bool = False) -> None:
-        self._lookups.shut_down()
+        if self._names:
+            await self._names.close()
         await super().close(abort_ssl=abort_ssl)
 
     async def connect(

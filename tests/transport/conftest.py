@@ -1,14 +1,15 @@
-"""aioresponses, made to work with aiohttp 3.14."""
+"""aioresponses, made to work with aiohttp 3.14; a name server."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from unittest.mock import Mock
 
 import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses as mocking
+from support.name_server import NameServer
 
 
 class _Response(ClientResponse):
@@ -25,3 +26,10 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocking]:
     monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
     with mocking() as mocked:
         yield mocked
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[NameServer]:
+    """A name server that knows no name yet."""
+    async with NameServer() as server:
+        yield server
