@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 
@@ -63,6 +62,5 @@ def test_errors_are_those_of_the_system() -> None:
     assert (none.errno, failed.errno) == (socket.EAI_NONAME, socket.EAI_AGAIN)
     assert isinstance(none, NoSuchNameError)
     assert not isinstance(failed, NoSuchNameError)
-    assert none.strerror.startswith("'a.example' does not resolve: no such name")
+    assert "'a.example' does not resolve: no such name" in str(none)
     assert failed.strerror == "lookup of 'a.example' failed: timed out"
-    assert errno.errorcode.get(none.errno) is None  # negative: no error of a connection
