@@ -56,8 +56,8 @@ class DnsChannels:
     """Lookups by the name servers, search domains and hosts file of the system.
 
     A new channel is opened when the one in use has enough lookups under way, 10 s have passed, or
-    ``resolv_conf`` has changed; the older ones end with their lookups, or when there are too many
-    of them. An idle channel holds no socket.
+    ``resolv_conf`` has changed; the oldest ends when there are too many, with what is left of its
+    lookups. An idle channel holds no socket.
 
     Args:
         nameservers: ``address`` or ``address:port`` of each; the system's unless given.
@@ -125,9 +125,6 @@ class DnsChannels:
                 return newest
         self._version = version
         self._used_until = self._now() + _USE
-        for idle in [channel for channel in self._channels if not channel.outstanding]:
-            self._channels.remove(idle)
-            idle.close()
         if len(self._channels) >= self._most_channels:
             self._channels.popleft().close()
         channel = _Channel(self._nameservers)
