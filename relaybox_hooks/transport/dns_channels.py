@@ -24,9 +24,9 @@ from relaybox_hooks.transport.lookups import (
     NoSuchNameError,
 )
 
-#: Seconds between two looks at the time-outs of queries, while there are any. The shortest
-#: time-out that c-ares gives a query is 0.25 s.
-_TICK: Final = 0.25
+#: Seconds between two looks at the time-outs of queries, while there are any. c-ares spreads the
+#: queries that it repeats; the longer from look to look, the more of them leave at once.
+_TICK: Final = 0.05
 
 #: Queries to a name server before a lookup fails. With the 0.25 s that c-ares gives a fast name
 #: server's first query, doubled each time, a lookup takes up to 7.75 s: about as long as glibc's.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -31,13 +33,12 @@ class NameServer:
         self.asked: list[tuple[str, int]] = []
         self._answers_late: list[Callable[[], None]] = []
         self._ttl = ttl
-        self._transport: asyncio.DatagramTransport | None = None
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     @property
     def address(self) -> str:
         """Address and port, as a resolver's ``nameservers`` has it."""
-        assert self._transport is not None
-        host, port = self._transport.get_extra_info("sockname")
+        host, port = self._socket.getsockname()
         return f"{host}:{port}"
 
     def questions(self, name: str) -> list[int]:
@@ -51,14 +52,24 @@ class NameServer:
         self._answers_late.clear()
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Datagrams(self._received), (host, port)
-        )
+        self._socket.setblocking(False)
+        self._socket.bind((host, port))
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        """Take all that has arrived: a server slower than its buffer fills would lose some."""
+        with suppress(BlockingIOError):
+            while True:
+                query, client = self._socket.recvfrom(4_096)
+                self._received(query, partial(self._send, client))
+
+    def _send(self, client: tuple[str, int], answer: bytes) -> None:
+        if self._socket.fileno() != -1:
+            self._socket.sendto(answer, client)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -67,8 +78,8 @@ class NameServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.close()
-        await asyncio.sleep(0)
+        if self._socket.fileno() != -1:
+            self.close()
 
     def _received(self, query: bytes, send: Callable[[bytes], None]) -> None:
         name, kind, question = _parse(query)
@@ -90,17 +101,6 @@ class NameServer:
         found = [a for a in self.addresses[name] if (":" in a) == (family == socket.AF_INET6)]
         packed = [socket.inet_pton(family, a) for a in found] if family else []
         return _response(query, question, 0, [_record(kind, self._ttl, rdata) for rdata in packed])
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, received: Callable[[bytes, Callable[[bytes], None]], None]) -> None:
-        self._received = received
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        self._received(data, lambda answer: self._transport.sendto(answer, addr))
 
 
 def _named(name: str, names: Iterable[object]) -> bool:
