@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import gc
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import time
+from time import perf_counter, process_time, time
 from typing import Final
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
@@ -49,9 +50,9 @@ def prepared(urls: Sequence[str]) -> list[Post]:
     return posts
 
 
-def open_bare() -> ClientSession:
-    """An aiohttp session as one would open it; like the library's it limits no connections."""
-    return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=5))
+def open_bare(room: int = 0) -> ClientSession:
+    """An aiohttp session as one would open it, with ``room`` for so many connections; 0 for any."""
+    return ClientSession(connector=TCPConnector(limit=room), timeout=ClientTimeout(total=5))
 
 
 async def post_all(session: ClientSession, posts: Sequence[Post], in_flight: int) -> None:
@@ -81,6 +82,37 @@ async def by_turns(
             if turn:
                 found.append(figure)
     return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Seconds that a contender's rounds took, by the clock and of the process's CPU time."""
+
+    seconds: list[float]
+    cpu: list[float]
+
+
+async def side_by_side(
+    contenders: Mapping[str, Callable[[], Awaitable[object]]], rounds: int
+) -> dict[str, Timed]:
+    """Let the contenders do the same work in turns, and time each; see :func:`by_turns`."""
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def timed(name: str, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[float]]:
+        async def one_round() -> float:
+            gc.collect()
+            began, spent = perf_counter(), process_time()
+            await work()
+            took = perf_counter() - began
+            cpu[name].append(process_time() - spent)
+            return took
+
+        return one_round
+
+    seconds = await by_turns([timed(*each) for each in contenders.items()], rounds)
+    return {
+        name: Timed(found, cpu[name][1:]) for name, found in zip(contenders, seconds, strict=True)
+    }
 
 
 def ratios(ours: Sequence[float], bare: Sequence[float]) -> list[float]:

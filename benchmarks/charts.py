@@ -17,6 +17,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.target import share_of_limit
+
 #: A benchmark's entry in the summary, or the series in it.
 Document: TypeAlias = Mapping[str, Any]
 
@@ -28,6 +30,8 @@ _ORANGE: Final = "#c2681c"
 _GREEN: Final = "#2c8f46"
 _RED: Final = "#d1343f"
 _SERIES: Final = (_BLUE, _ORANGE, _GREEN)
+#: By what a target came to.
+_VERDICTS: Final = {"met": _GREEN, "missed": _RED, "not settled": _TEXT}
 
 _WIDTH: Final = 8.0
 #: Inches of a line of a bar's label, of the gap to the next, and of title and axis together.
@@ -108,25 +112,25 @@ def _figure(path: Path, height: float) -> Iterator[Figure]:
 # Targets
 
 
-def _shares(document: Document) -> list[tuple[str, float, bool]]:
-    """Each target's text, its figure over its limit, and whether it is met.
+def _shares(document: Document) -> list[tuple[str, float, str]]:
+    """Each target's text, its figure as a share of its limit, and the verdict.
 
     Where nothing is allowed there is no share: RESULTS.md has those.
     """
     return [
-        (each["what"], each["measured"] / each["at_most"], each["met"])
+        (each["what"], share, each["verdict"])
         for each in document["targets"]
-        if each["at_most"] > 0
+        if (share := share_of_limit(each)) is not None
     ]
 
 
-def _bars(documents: Sequence[Document]) -> list[tuple[str, float, bool]]:
+def _bars(documents: Sequence[Document]) -> list[tuple[str, float, str]]:
     """All their shares, labelled for a chart: in lines, and the first says whose they are."""
     several = len(documents) > 1
     return [
-        (fill(f"{document['benchmark']}: {what}" if several else what, _LABEL), share, met)
+        (fill(f"{document['benchmark']}: {what}" if several else what, _LABEL), share, verdict)
         for document in documents
-        for what, share, met in _shares(document)
+        for what, share, verdict in _shares(document)
     ]
 
 
@@ -140,13 +144,13 @@ def _height(documents: Sequence[Document]) -> float:
 
 
 def _targets(axes: Axes, documents: Sequence[Document], title: str) -> None:
-    labels, shares, met = zip(*_bars(documents), strict=True)
+    labels, shares, verdicts = zip(*_bars(documents), strict=True)
     ends = list(accumulate(map(_pitch, labels)))
     places = [end - _pitch(label) / 2 for end, label in zip(ends, labels, strict=True)]
     bars = axes.barh(
         places,
         [min(max(share, 0.0), _LONGEST) for share in shares],
-        color=[_GREEN if kept else _RED for kept in met],
+        color=[_VERDICTS[verdict] for verdict in verdicts],
         height=_LINE,
     )
     axes.bar_label(bars, [f"{share:.2f}" for share in shares], padding=3)
@@ -154,7 +158,7 @@ def _targets(axes: Axes, documents: Sequence[Document], title: str) -> None:
     axes.set_yticks(places, labels)
     axes.set_ylim(ends[-1], 0)
     axes.set_xlim(0, _LONGEST + 0.2)
-    axes.set_xlabel("1 is the limit; green is met, red is missed")
+    axes.set_xlabel("1 is the limit; green is met, red is missed, grey has not settled")
     axes.set_title(fill(title.replace("`", ""), _TITLE))
     axes.grid(axis="x")
     axes.set_axisbelow(True)

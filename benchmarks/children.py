@@ -25,13 +25,15 @@ class Child:
     Args:
         module: what to run; it calls :func:`serve_parent`.
         options: its command line.
+        scheme: of its URLs.
 
     Attributes:
         port: where it listens on 127.0.0.1.
     """
 
-    def __init__(self, module: str, *options: str) -> None:
+    def __init__(self, module: str, *options: str, scheme: str = "http") -> None:
         self._module = module
+        self._scheme = scheme
         self._options = options
 
     def __enter__(self) -> Self:
@@ -66,7 +68,7 @@ class Child:
 
     def url(self, path: str) -> str:
         """The URL of ``path``, which begins with a slash."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self._scheme}://127.0.0.1:{self.port}{path}"
 
     def take(self) -> Any:
         """What the child recorded since it was last asked. Blocks for a moment."""

@@ -9,17 +9,22 @@ bursts: of 100, as when a server handles what has arrived on its sockets, and on
 each event pays for a worker and a turn of the event loop of its own. What that takes at the least
 is listed: a bare turn of the loop, and one in which a task is started. Each bus hands the function
 the event's name or object, its data and its session.
+
+A function registered with ``inline=True`` runs inside ``emit``, as blinker's do, and is compared
+with them where the library has that option.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from time import process_time
 from typing import Any, Final
 
 from blinker import Signal
 from pyee.asyncio import AsyncIOEventEmitter
 
+from benchmarks.features import RUNS_INLINE
 from benchmarks.harness import main
 from benchmarks.processes import run_loop
 from benchmarks.result import Result
@@ -38,10 +43,19 @@ EMPTY: Final = "empty async def"
 NO_MATCH: Final = "emit, no match"
 OTHER_APP: Final = "emit, other applications' only"
 HOOKS: Final = "emit"
+INLINE: Final = "emit, inline"
 BLINKER: Final = "blinker send_async"
 PYEE: Final = "pyee emit"
 TURN: Final = "a turn of the loop"
 TASK: Final = "a task of its own"
+
+#: How many times as long as blinker's call one event at a time may take. Tasks and turns of the
+#: event loop have become cheaper with 3.12.
+_OF_BLINKER: Final = 3.0 if sys.version_info < (3, 12) else 2.5
+_INLINE_OF_BLINKER: Final = 0.8
+
+#: Rounds and events of each, if it is to be quick and if not.
+_SINGLY: Final = {True: (2, 20), False: (200, 200)}
 
 #: How often each subscriber ran, by contender.
 _ran: dict[str, int] = {}
@@ -74,13 +88,20 @@ def unheard(hooks: Hooks) -> Turn:
     return turn
 
 
-def through_hooks(hooks: Hooks, burst: int) -> Turn:
-    """Turns of our emits, until the subscriber has run for all of them."""
-    _ran[HOOKS] = _due[HOOKS] = 0
+def through_hooks(hooks: Hooks, burst: int, name: str = HOOKS, **options: Any) -> Turn:
+    """Turns of our emits, until the subscriber has run for all of them.
 
-    @hooks.on("room:publish")
+    Args:
+        hooks: to which it is registered.
+        burst: events that are emitted before it is waited for.
+        name: the contender's.
+        options: of ``on``.
+    """
+    _ran[name] = _due[name] = 0
+
+    @hooks.on("room:publish", **options)
     async def subscriber(event: Event[Any]) -> None:
-        _ran[HOOKS] += 1
+        _ran[name] += 1
 
     async def turn(size: int) -> float:
         emit = hooks.emit
@@ -88,7 +109,7 @@ def through_hooks(hooks: Hooks, burst: int) -> Turn:
         for _ in range(size // burst):
             for _ in range(burst):
                 await emit("room:publish", _DATA, _SESSION)
-            await having_run(HOOKS, burst)
+            await having_run(name, burst)
         return process_time() - began
 
     return turn
@@ -171,7 +192,8 @@ async def unmatched(rounds: int, size: int) -> Turns:
 
 async def one_subscriber(rounds: int, size: int, burst: int) -> tuple[Turns, dict[str, int]]:
     """Events to one function, and how often it ran."""
-    async with Hooks() as hooks:
+    _ran.clear()
+    async with Hooks() as hooks, Hooks() as inline:
         contenders = {
             HOOKS: through_hooks(hooks, burst),
             BLINKER: through_blinker(Signal()),
@@ -179,6 +201,8 @@ async def one_subscriber(rounds: int, size: int, burst: int) -> tuple[Turns, dic
         }
         if burst == 1:
             contenders |= {TURN: turning, TASK: tasking}
+        if burst == 1 and RUNS_INLINE:
+            contenders[INLINE] = through_hooks(inline, burst, INLINE, inline=True)
         turns = await take_turns(contenders, rounds=rounds, size=size)
         assert set(_ran.values()) == {(rounds + 1) * size}, _ran
         return turns, dict(_ran)
@@ -199,29 +223,51 @@ def measure_singly(rounds: int, size: int) -> Turns:
     return run_loop(one_subscriber(rounds, size, 1))[0]
 
 
+def singly(rounds: int, size: int) -> tuple[Turns, Result]:
+    """Events to one function one at a time, and what is asked about them."""
+    turns = spread(measure_singly, rounds, size)
+    ours = [HOOKS, *([INLINE] * RUNS_INLINE)]
+    targets = [
+        turns.target(HOOKS, BLINKER, _OF_BLINKER, asked="CPU, one event at a time to a subscriber")
+    ]
+    skipped = []
+    if RUNS_INLINE:
+        asked = "CPU, one event to an inline subscriber, until it ran"
+        targets.append(turns.target(INLINE, BLINKER, _INLINE_OF_BLINKER, asked=asked))
+    else:
+        skipped.append("emit: inline subscriber: on has no option inline")
+    table = turns.table(
+        "To one async subscriber until it ran, one at a time",
+        [*ours, PYEE, TURN, TASK],
+        [BLINKER, PYEE],
+    )
+    return turns, Result(tables=[table], targets=targets, skipped=skipped, contenders=["blinker"])
+
+
+def ask(quick: bool) -> Result:
+    """Measure what is asked about one event at a time, and no more."""
+    return singly(*_SINGLY[quick])[1]
+
+
 def run(quick: bool) -> Result:
     """Measure and put into tables."""
     rounds = 2 if quick else 200
     unheard_of = spread(measure_unmatched, rounds, 200 if quick else 5_000)
     bursts = spread(measure_bursts, rounds, 200 if quick else 1_000)
-    single = spread(measure_singly, rounds, 20 if quick else 200)
+    single, asked = singly(*_SINGLY[quick])
     return Result(
         tables=[
             unheard_of.table("An emit that matches nothing", [NO_MATCH, OTHER_APP], [EMPTY]),
             bursts.table(
                 f"To one async subscriber until it ran, {_BURST} at once", [HOOKS], [BLINKER, PYEE]
             ),
-            single.table(
-                "To one async subscriber until it ran, one at a time",
-                [HOOKS, PYEE, TURN, TASK],
-                [BLINKER, PYEE],
-            ),
+            *asked.tables,
         ],
         targets=[
+            *asked.targets,
             unheard_of.target(NO_MATCH, EMPTY, 3.0),
             bursts.target(HOOKS, BLINKER, 1.0),
             bursts.target(HOOKS, PYEE, 0.6),
-            single.target(HOOKS, BLINKER, 1.0, "one at a time"),
             single.target(HOOKS, PYEE, 0.6, "one at a time"),
         ],
         figures={
@@ -231,6 +277,7 @@ def run(quick: bool) -> Result:
             "one_at_a_time": single.seconds,
         },
         contenders=["blinker", "pyee", "pyperf"],
+        skipped=asked.skipped,
         samples=unheard_of.samples("no match")
         | bursts.samples("in bursts")
         | single.samples("one at a time"),

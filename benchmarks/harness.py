@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.machine import QUIET, Neighbours, machine
 from benchmarks.paths import QUICK_RUNS, ROOT, RUNS
-from benchmarks.result import Result, Table, Target
+from benchmarks.result import Result, table_of, unaccompanied
+from benchmarks.target import MOST_RUNS, until_settled
 
 
-def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None:
-    """Run one benchmark as its command line says."""
+def main(
+    name: str, question: str | None, run: Callable[[bool], Result], runs: int = MOST_RUNS
+) -> None:
+    """Run one benchmark as its command line says, again while a ratio has not settled.
+
+    Args:
+        name: the module's.
+        question: the module's docstring, whose first line is it.
+        run: measures, in a short form if it is given True.
+        runs: how many are made at most; a short one is made once.
+
+    Raises:
+        ValueError: a table shows a rate or a 99th percentile without what is to stand beside it.
+    """
     title = (question or name).partition("\n")[0]
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=title)
     parser.add_argument("--quick", action="store_true", help="short: shows that it works")
@@ -33,14 +46,22 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
     output = options.output or (QUICK_RUNS if options.quick else RUNS)
     print(f"{name}: {title}", flush=True)
     began, neighbours = datetime.now(UTC), Neighbours()
-    result = run(options.quick)
+    result, targets = until_settled(
+        lambda: run(options.quick), lambda result: result.targets, 1 if options.quick else runs
+    )
+    result = replace(result, targets=targets)
+    if alone := unaccompanied(result.tables, targets):
+        raise ValueError(f"{name} shows {', '.join(alone)}: see benchmarks.result.unaccompanied")
     here = machine(result.contenders) | {"cores_used_by_others": neighbours.cores()}
     print(f"  {here['cores']} cores, {here['processor']}, {here['system']}, {here['python']}")
     print(f"  {', '.join(f'{name} {number}' for name, number in here['versions'].items())}")
     for table in result.tables:
         print(f"\n{table}")
-    if result.targets:
-        print(f"\n{_target_table(result.targets)}")
+    found = [target.as_json() for target in result.targets]
+    if found:
+        print(f"\n{table_of(found)}")
+    for line in result.skipped:
+        print(f"\nSkipped: {line}")
     if options.quick:
         print("\nA quick run shows that the benchmark works; its figures mean nothing.")
     elif here["cores_used_by_others"] > QUIET:
@@ -52,7 +73,8 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
         "began": began.isoformat(timespec="seconds"),
         "quick": options.quick,
         "machine": here,
-        "targets": [asdict(target) | {"met": target.met} for target in result.targets],
+        "targets": found,
+        "skipped": list(result.skipped),
         "tables": [asdict(table) for table in result.tables],
         "figures": result.figures,
     }
@@ -63,8 +85,3 @@ def main(name: str, question: str | None, run: Callable[[bool], Result]) -> None
         from benchmarks.pyperf_file import save  # noqa: PLC0415 - the others do without pyperf
 
         save(output / "pyperf" / f"{name}.json", result.samples)
-
-
-def _target_table(targets: Sequence[Target]) -> Table:
-    rows = [(t.what, t.measured, t.at_most, "met" if t.met else "MISSED") for t in targets]
-    return Table("Targets", ("", "measured", "at most", ""), rows)

@@ -31,7 +31,8 @@ from benchmarks.children import Child
 from benchmarks.estimates import percentile
 from benchmarks.harness import main
 from benchmarks.processes import in_fresh_process, resident, run_loop
-from benchmarks.result import Result, Table, Target
+from benchmarks.result import Result, Table
+from benchmarks.target import Target
 from benchmarks.traffic import message, sessions
 from benchmarks.turns import take_turns
 from relaybox_hooks import Hooks, Timeouts, Webhook

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any, Final
 
 #: Packages that every benchmark runs on; one with contenders adds theirs.
@@ -37,6 +38,13 @@ class Neighbours:
         own = os.times()
         ticks = user + nice + system + irq + softirq + steal
         return ticks / os.sysconf("SC_CLK_TCK") - sum(own[:4])
+
+
+def raise_file_limit() -> int:
+    """Let this process open as many files as it may at all; return the limit."""
+    _, hard = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def machine(contenders: Sequence[str] = ()) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from benchmarks.children import Child
 from benchmarks.harness import main
 from benchmarks.paths import ROOT
 from benchmarks.processes import in_fresh_process, resident, run_loop
-from benchmarks.result import Result, Table, Target
+from benchmarks.result import Result, Table
+from benchmarks.target import Target
 from relaybox_hooks import Attempt, Hooks, Observer, RetryPolicy, Session, Timeouts, Webhook
 
 Keys: TypeAlias = Literal["distinct", "alike"]

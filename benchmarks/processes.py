@@ -16,10 +16,17 @@ ParamsT = ParamSpec("ParamsT")
 ReturnT = TypeVar("ReturnT")
 
 
-def run_loop(work: Coroutine[Any, Any, ReturnT]) -> ReturnT:
+def run_loop(
+    work: Coroutine[Any, Any, ReturnT],
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> ReturnT:
     """Run ``work`` as ``asyncio.run`` does, and raise errors of tasks and callbacks at the end.
 
     Figures of a program that breaks on the way are worth nothing.
+
+    Args:
+        work: the coroutine.
+        new_loop: makes the event loop; by default the policy does.
     """
     errors: list[BaseException] = []
 
@@ -31,7 +38,8 @@ def run_loop(work: Coroutine[Any, Any, ReturnT]) -> ReturnT:
         )
         return await work
 
-    result = asyncio.run(watch())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        result = runner.run(watch())
     gc.collect()
     if errors:
         raise RuntimeError(f"{len(errors)} errors went unhandled; here is the first") from errors[0]

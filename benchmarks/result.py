@@ -1,13 +1,23 @@
-"""Plain values that a benchmark returns: tables, targets and figures."""
+"""Plain values that a benchmark returns: tables and figures."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from benchmarks.target import Target
+
 #: A ratio below it is told apart from its limit by its fourth decimal only.
 _SMALL: Final = 0.2
+
+#: What shows a figure that cannot be trusted alone, and what names the one that goes with it. A
+#: share of CPU time is no rate.
+_COMPANIONS: Final = (
+    (re.compile(r"/s\b|per second(?! of CPU)"), "CPU"),
+    (re.compile(r"\bp99\b"), "lag"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +43,6 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Upper limit of a figure, and the figure that was measured."""
-
-    what: str
-    measured: float
-    at_most: float
-
-    @property
-    def met(self) -> bool:
-        """True if the figure keeps to its limit."""
-        return self.measured <= self.at_most
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """Outcome of one run.
 
@@ -55,6 +51,7 @@ class Result:
         targets: what was to be shown.
         figures: what the tables were made from, for charts; JSON values.
         contenders: the distributions that were compared with, for their versions.
+        skipped: what was not measured, each with the reason.
         samples: of a microbenchmark, seconds per operation in each process, by the name of
             what was measured, for pyperf.
     """
@@ -63,7 +60,33 @@ class Result:
     targets: Sequence[Target]
     figures: dict[str, Any] = field(default_factory=dict)
     contenders: Sequence[str] = ()
+    skipped: Sequence[str] = ()
     samples: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+
+
+def unaccompanied(tables: Sequence[Table], targets: Sequence[Target] = ()) -> list[str]:
+    """Return the rates and 99th percentiles that stand alone, which is as good as no figure.
+
+    Both vary with what else the machine does. So CPU time per event stands beside every rate and
+    loop lag in thread CPU time beside every 99th percentile: as columns of the same table or,
+    where the facts are rows, as rows. And a target of either names one of those as its stand-in.
+    """
+    alone = [
+        f"{label!r} without {companion}"
+        for table in tables
+        for labels in (table.columns, [str(row[0]) for row in table.rows])
+        for shown, companion in _COMPANIONS
+        for label in labels
+        if shown.search(label) and not any(companion in other for other in labels)
+    ]
+    names = {target.what for target in targets}
+    return alone + [
+        f"{target.what!r} without a stand-in of {companion}"
+        for target in targets
+        for shown, companion in _COMPANIONS
+        if shown.search(target.what) and companion not in target.what
+        if target.stand_in not in names or companion not in str(target.stand_in)
+    ]
 
 
 def text_of(value: str | float) -> str:
@@ -73,6 +96,48 @@ def text_of(value: str | float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.{decimals(value)}f}"
+
+
+def text_of_pair(between: Sequence[float] | None) -> str:
+    """Return two quartiles as people read them, with the decimals of the lower one."""
+    if between is None:
+        return ""
+    digits = decimals(min(between, key=abs))
+    return "-".join(f"{value:,.{digits}f}" for value in between)
+
+
+def table_of(targets: Sequence[Mapping[str, Any]], title: str = "Targets") -> Table:
+    """Return targets as people read them.
+
+    Args:
+        targets: as :meth:`~benchmarks.target.Target.as_json` returns them.
+        title: the table's.
+    """
+    columns = ("", "contender", "target", "measured", "quartiles", "settled", "sink to spare", "")
+    return Table(title, columns, [_row_of(target) for target in targets])
+
+
+def _row_of(target: Mapping[str, Any]) -> Sequence[str | float]:
+    limit, settled, spare = target["limit"], target["settled"], target["spare"]
+    return (
+        target["what"],
+        target["contender"] or "",
+        "report it" if limit is None else f"{target['sense']} {text_of(limit)}",
+        target["measured"],
+        text_of_pair(target["quartiles"]),
+        "" if settled is None else "yes" if settled else "no",
+        "" if spare is None else f"{spare:.1f} times",
+        _verdict_of(target),
+    )
+
+
+def _verdict_of(target: Mapping[str, Any]) -> str:
+    """Return a verdict and what it rests on."""
+    verdict: str = target["verdict"]
+    if decider := target["decided_by"]:
+        return f"{verdict}, decided by {decider['what']}: {text_of(decider['measured'])}"
+    runs = target["runs"]
+    return f"{verdict} in {runs} runs" if verdict == "not settled" and runs > 1 else verdict
 
 
 def decimals(value: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks import summary
 from benchmarks.paths import RESULTS
-from benchmarks.result import Table, text_of
+from benchmarks.result import Table, table_of, text_of
 
 #: The page for the results in their usual place.
 PAGE: Final = RESULTS.parent / "RESULTS.md"
@@ -18,8 +18,11 @@ PAGE: Final = RESULTS.parent / "RESULTS.md"
 _HEAD: Final = """\
 # Results
 
-Written by `python -m benchmarks` from the summary of the latest run of each. Each target is a
-limit that a figure may come to at most; ratios compare contenders that took turns in one run.
+Written by `python -m benchmarks` from the summary of the latest run of each. Ratios compare
+contenders that took turns in one run. One whose quartiles lie further apart than 15 % of it, or are
+not known, has not settled: it is neither met nor missed, and is not to be quoted. Where it does not
+settle in five runs a steadier figure decides: CPU time per event in place of a rate, loop lag in
+thread CPU time in place of a 99th percentile.
 """
 
 
@@ -115,17 +118,30 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, list[str]]
 
 
 def _summary(documents: Sequence[dict[str, Any]]) -> str:
-    targets = [target for document in documents for target in document["targets"]]
-    missed = [
-        f"- {document['benchmark']}: {target['what']}: {text_of(target['measured'])}, "
-        f"at most {text_of(target['at_most'])}"
-        for document in documents
-        for target in document["targets"]
-        if not target["met"]
+    """How many targets are met; those that are not, by why; and the table of those asked for."""
+    targets = [
+        (document["benchmark"], target) for document in documents for target in document["targets"]
     ]
-    lines = [f"**{len(targets) - len(missed)} of {len(targets)} targets are met.**", ""]
-    if missed:
-        lines += ["Missed:", "", *missed, ""]
+    judged = [(name, target) for name, target in targets if target["limit"] is not None]
+    met = sum(target["verdict"] == "met" for _, target in judged)
+    lines = [f"**{met} of {len(judged)} targets are met.**", ""]
+    for verdict, title in (("missed", "Missed:"), ("not settled", "Not settled:")):
+        found = [
+            f"- {name}: {target['what']}: {text_of(target['measured'])}, "
+            f"{target['sense']} {text_of(target['limit'])}"
+            for name, target in judged
+            if target["verdict"] == verdict
+        ]
+        if found:
+            lines += [title, "", *found, ""]
+    asked = [target for _, target in targets if target["contender"] is not None]
+    if asked:
+        lines.append(markdown(_marked(table_of(asked))))
+    lines += [
+        f"- {document['benchmark']}: skipped: {line}"
+        for document in documents
+        for line in document.get("skipped", ())
+    ]
     return "\n".join(lines)
 
 
@@ -134,18 +150,18 @@ def _section(document: dict[str, Any], chart: str | None) -> list[str]:
     if chart is not None:
         parts.append(f"![{document['question']}]({chart})\n")
     if document["targets"]:
-        rows = [
-            (
-                target["what"],
-                target["measured"],
-                target["at_most"],
-                "met" if target["met"] else "**missed**",
-            )
-            for target in document["targets"]
-        ]
-        parts.append(markdown(Table("Targets", ("", "measured", "at most", ""), rows)))
+        parts.append(markdown(_marked(table_of(document["targets"]))))
     parts += [markdown(Table(**table)) for table in document["tables"]]
     return parts
+
+
+def _marked(table: Table) -> Table:
+    """Return a table of targets with what is not met in bold."""
+    rows = [
+        [*row, verdict if str(verdict).startswith(("met", "reported")) else f"**{verdict}**"]
+        for *row, verdict in table.rows
+    ]
+    return Table(table.title, table.columns, rows)
 
 
 def markdown(table: Table) -> str:

@@ -24,8 +24,8 @@ def _emit(figures: Values) -> Values:
 def _throughput(figures: Values) -> Values:
     """Events per second of both contenders, by event loop."""
     runs = figures["runs"]
-    return {"loops": [each["loop"] for each in runs]} | {
-        name: [round(each["events"] / median(each[name])) for each in runs]
+    return {"loops": list(runs)} | {
+        name: [round(each["events"] / median(each[name]["seconds"])) for each in runs.values()]
         for name in ("bare", "hooks")
     }
 

@@ -28,7 +28,8 @@ from typing import Final
 from benchmarks.children import Child
 from benchmarks.harness import main
 from benchmarks.processes import resident, run_loop
-from benchmarks.result import Result, Table, Target
+from benchmarks.result import Result, Table
+from benchmarks.target import Target
 from benchmarks.traffic import APP, message, sessions
 from relaybox_hooks import (
     Attempt,

@@ -30,9 +30,10 @@ def entry_of(document: Entry) -> Entry:
     name = document["benchmark"]
     kept = {key: document[key] for key in ("benchmark", "question", "began", "quick", "machine")}
     kept["targets"] = [
-        target | {"measured": _exact(target["measured"]), "at_most": _exact(target["at_most"])}
-        for target in document["targets"]
+        {key: _exact_each(value) for key, value in target.items()} for target in document["targets"]
     ]
+    if document.get("skipped"):
+        kept["skipped"] = document["skipped"]
     kept["tables"] = [
         table | {"rows": [[_shown(cell) for cell in row] for row in table["rows"]]}
         for table in document["tables"]
@@ -76,6 +77,17 @@ def _exact(value: float) -> float:
     if isinstance(value, int) or not value:
         return value
     return round(value, max(decimals(value), 3 - floor(log10(abs(value)))))
+
+
+def _exact_each(value: Any) -> Any:
+    """Round all floats in a JSON value as :func:`_exact` does."""
+    if isinstance(value, float):
+        return _exact(value)
+    if isinstance(value, list):
+        return [_exact_each(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _exact_each(each) for key, each in value.items()}
+    return value
 
 
 def _short(value: Any) -> Any:

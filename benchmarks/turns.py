@@ -15,12 +15,14 @@ import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median, quantiles
+from statistics import median
 from time import process_time
 from typing import Final, TypeAlias
 
+from benchmarks.estimates import quartiles
 from benchmarks.processes import in_fresh_process
-from benchmarks.result import Table, Target
+from benchmarks.result import Table, text_of_pair
+from benchmarks.target import Target
 
 #: Fresh processes that the rounds of a microbenchmark are spread over.
 _PROCESSES: Final = 5
@@ -49,14 +51,18 @@ class Turns:
         """How many times as long ``one`` took as ``other``, in each round."""
         return [a / b for a, b in zip(self.seconds[one], self.seconds[other], strict=True)]
 
-    def target(self, one: str, other: str, at_most: float, when: str = "") -> Target:
+    def target(
+        self, one: str, other: str, at_most: float, when: str = "", *, asked: str | None = None
+    ) -> Target:
         """That ``one`` takes ``at_most`` so many times as long as ``other``, by the median.
 
         Args:
             when: what the two are to be told by from others with their names.
+            asked: the question of a target that is in the page's first table.
         """
-        what = f"{one} / {other}" + (f", {when}" if when else "")
-        return Target(what, median(self.ratios(one, other)), at_most)
+        what = asked or f"{one} / {other}" + (f", {when}" if when else "")
+        contender = None if asked is None else other
+        return Target.of_ratios(what, self.ratios(one, other), at_most, contender=contender)
 
     def samples(self, asked: str) -> dict[str, list[list[float]]]:
         """Return each contender's seconds by process.
@@ -82,7 +88,7 @@ class Turns:
             row: list[str | float] = [name, self.microseconds(name)]
             for other in theirs:
                 found = self.ratios(name, other) if name in ours else []
-                row += [median(found), _quartiles(found)] if found else ["", ""]
+                row += [median(found), text_of_pair(quartiles(found))] if found else ["", ""]
             rows.append(row)
         return Table(f"{title}, medians of {rounds} rounds", columns, rows)
 
@@ -126,10 +132,3 @@ def plain(function: Callable[[], object]) -> Turn:
         return process_time() - began
 
     return turn
-
-
-def _quartiles(values: Sequence[float]) -> str:
-    if len(values) < 2:
-        return ""
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return f"{low:.2f}-{high:.2f}"

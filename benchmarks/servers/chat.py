@@ -2,7 +2,7 @@
 
 Run as a child process, see :class:`benchmarks.children.Child`. A message to ``/plain`` comes
 back, and that is all. A message to ``/hooked`` is emitted as ``room:publish`` first, to a webhook
-at the URL in the query's ``sink``.
+at the URL in the query's ``sink``. Each answer to the parent tells the loop lag since the last.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from aiohttp import web
 
 from benchmarks.bare import KEY, SESSIONS
 from benchmarks.children import serve_parent
+from benchmarks.loop_turns import LoopTurns, lag
 from benchmarks.traffic import message
 from relaybox_hooks import Hooks, Webhook
 
 
-async def main() -> None:
-    """Serve until the parent goes away."""
+async def main(turns: LoopTurns) -> None:
+    """Serve until the parent goes away, on the event loop whose turns these are."""
     async with AsyncExitStack() as stack:
         hooks: Hooks | None = None
         connections = 0
@@ -47,9 +48,12 @@ async def main() -> None:
                 await socket.send_str(frame.data)
             return socket
 
-        def take() -> dict[str, int]:
-            stats = hooks.stats() if hooks is not None else None
-            return {"delivered": stats.delivered, "failed": stats.failed} if stats else {}
+        def take() -> dict[str, float]:
+            found = {"lag": lag(turns.take())}
+            if hooks is not None:
+                stats = hooks.stats()
+                found |= {"delivered": stats.delivered, "failed": stats.failed}
+            return found
 
         app = web.Application()
         app.add_routes([web.get("/plain", plain), web.get("/hooked", hooked)])
@@ -62,4 +66,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    noted = LoopTurns()
+    with asyncio.Runner(loop_factory=noted.new_loop) as runner:
+        runner.run(main(noted))

@@ -9,13 +9,16 @@ tells when it was sent; one without counts as sent at 0.
 request that finds it asleep, and the kernel has the sender pay for that: a tenth of a POST, more
 or less of it as a client writes its requests one by one or many in a row. A receiver elsewhere,
 as webhooks have, costs its sender nothing of the kind. It takes a core that nobody else needs.
+
+``--tls FILE`` makes it speak TLS, with the key and the certificate in that file.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
-import sys
+import ssl
 import time
 from array import array
 from typing import Final, cast
@@ -23,14 +26,13 @@ from typing import Final, cast
 import uvloop
 
 from benchmarks.children import serve_parent
+from benchmarks.machine import raise_file_limit
 
 _ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _SENT: Final = re.compile(rb'"at":(\d+)')
 #: A fan-out to thousands of webhooks connects at once; a SYN too many costs it a second.
 _BACKLOG: Final = 4096
-
-_AWAKE: Final = "--awake"
 
 #: By path: when its requests were sent and when they were received.
 Records = dict[bytes, tuple["array[int]", "array[int]"]]
@@ -79,6 +81,15 @@ def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
 
 async def main() -> None:
     """Listen until the parent goes away."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--awake", action="store_true")
+    parser.add_argument("--tls", metavar="FILE")
+    options = parser.parse_args()
+    tls = None
+    if options.tls:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(options.tls)
+    raise_file_limit()
     records: Records = {}
 
     def take() -> dict[str, dict[str, list[int]]]:
@@ -90,9 +101,9 @@ async def main() -> None:
         return taken
 
     server = await asyncio.get_running_loop().create_server(
-        lambda: Sink(records), "127.0.0.1", 0, backlog=_BACKLOG
+        lambda: Sink(records), "127.0.0.1", 0, backlog=_BACKLOG, ssl=tls
     )
-    if _AWAKE in sys.argv[1:]:
+    if options.awake:
         _stay_awake(asyncio.get_running_loop())
     await serve_parent(server.sockets[0].getsockname()[1], take)
     server.close()

@@ -1,0 +1,182 @@
+"""How long does one event to 1,000 webhooks, or to 10,000, hold up the event loop?
+
+Each turn of the event loop is measured in CPU time of its thread, from one wait for sockets to the
+next: what else runs on the loop waits as long. An event goes to hooks that were just started, and
+so have no connections yet, and then to the same ones again. The collector is frozen: its passes
+over what was registered belong to whoever registered it. The turn that ``emit`` was called in is
+the offering; the longest one after it, until all is delivered, makes the requests and reads the
+responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+from typing import Final
+
+from benchmarks.bare import KEY, SESSIONS
+from benchmarks.children import Child
+from benchmarks.estimates import quartiles
+from benchmarks.features import BOUNDS_CONNECTIONS
+from benchmarks.harness import main
+from benchmarks.loop_turns import LoopTurns
+from benchmarks.machine import raise_file_limit
+from benchmarks.processes import in_fresh_process, run_loop
+from benchmarks.raw import sink_rate
+from benchmarks.result import Result, Table, text_of_pair
+from benchmarks.target import ALONE, Target
+from benchmarks.traffic import message
+from relaybox_hooks import Hooks, Webhook
+
+#: Milliseconds of a turn.
+_TURN: Final = 10.0
+#: Files that a process has open besides the connections to webhooks.
+_OTHER_FILES: Final = 200
+#: Requests that tell what the sink takes: enough for what its CPU time is counted in.
+_FLOOD: Final = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How many webhooks get the event, and milliseconds that offering it may take; how many hooks
+    are started one after the other, and events that each emits once it has connections."""
+
+    webhooks: int
+    offering: float
+    starts: int
+    warm: int
+
+
+_FULL: Final = (
+    Case(1_000, offering=_TURN, starts=10, warm=4),
+    Case(10_000, offering=25.0, starts=5, warm=2),
+)
+_QUICK: Final = (Case(50, _TURN, starts=2, warm=1), Case(200, 25.0, starts=2, warm=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Milliseconds of CPU time: of the turn that it was emitted in, and of the longest later.
+
+    ``seconds`` is how long it took, by the clock, until all webhooks had it.
+    """
+
+    cold: bool
+    offering: float
+    later: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Events of one case, deliveries that failed, and requests that the sink could take."""
+
+    case: Case
+    events: list[Event]
+    failed: int
+    sink_per_second: float
+
+    def spare(self, cold: bool) -> float:
+        """How many times as much as it got at a time the sink could take."""
+        seconds = median(each.seconds for each in self.events if each.cold is cold)
+        return self.sink_per_second * seconds / self.case.webhooks
+
+
+async def _emit(hooks: Hooks, turns: LoopTurns, cold: bool) -> Event:
+    await asyncio.sleep(0)  # a turn of its own, which begins with the emit
+    turns.take()
+    began = perf_counter()
+    await hooks.emit("room:publish", message(0), SESSIONS[0])
+    await hooks.join()
+    seconds = perf_counter() - began
+    await asyncio.sleep(0)  # the last one ends
+    offering, *later = turns.take()
+    return Event(cold, offering, max(later), seconds)
+
+
+async def _measure(case: Case, turns: LoopTurns) -> Run:
+    events: list[Event] = []
+    failed = 0
+    with Child("benchmarks.servers.sink", "--awake") as sink:
+        for _ in range(case.starts):
+            webhooks = [
+                Webhook(sink.url(f"/hooks/{number:05}"), ["room:*"], f"{number:05}{KEY[5:]}")
+                for number in range(case.webhooks)
+            ]
+            async with Hooks(webhooks, logging=False) as hooks:
+                gc.collect()
+                gc.freeze()
+                events += [await _emit(hooks, turns, cold=True)]
+                events += [await _emit(hooks, turns, cold=False) for _ in range(case.warm)]
+                gc.unfreeze()
+                failed += hooks.stats().failed
+    return Run(case, events, failed, sink_rate(min(30 * case.webhooks, _FLOOD)))
+
+
+def measure(case: Case) -> Run:
+    """The events of one case; call it in a process of its own."""
+    raise_file_limit()
+    turns = LoopTurns()
+    return run_loop(_measure(case, turns), turns.new_loop)
+
+
+def targets(run: Run) -> list[Target]:
+    """Longest turns of an event to webhooks without and with connections."""
+    found = []
+    for cold, state in ((True, "cold"), (False, "connected")):
+        events = [each for each in run.events if each.cold is cold]
+        for what, values, limit in (
+            ("the offering", [each.offering for each in events], run.case.offering),
+            ("longest later turn", [each.later for each in events], _TURN),
+        ):
+            found.append(
+                Target(
+                    f"ms of CPU, one event to {run.case.webhooks:,} webhooks, {state}: {what}",
+                    median(values),
+                    limit,
+                    contender=ALONE,
+                    quartiles=quartiles(values),
+                    spare=run.spare(cold),
+                )
+            )
+    return found
+
+
+def table(runs: Sequence[Run]) -> Table:
+    """Medians and extremes."""
+    rows: list[list[str | float]] = []
+    for run in runs:
+        for cold, state in ((True, "cold"), (False, "connected")):
+            events = [each for each in run.events if each.cold is cold]
+            row: list[str | float] = [f"{run.case.webhooks:,} webhooks, {state}", len(events)]
+            for values in ([e.offering for e in events], [e.later for e in events]):
+                row += [median(values), text_of_pair(quartiles(values)), max(values)]
+            rows.append([*row, run.failed])
+    columns = ["", "events", "offering ms", "quartiles", "most"]
+    columns += ["longest later turn ms", "quartiles", "most", "failed"]
+    return Table("Turns of the event loop, CPU time of its thread", columns, rows)
+
+
+def run(quick: bool) -> Result:
+    """Measure and put into tables."""
+    runs, skipped = [], []
+    for case in _QUICK if quick else _FULL:
+        limit = raise_file_limit()
+        if not BOUNDS_CONNECTIONS and limit < case.webhooks + _OTHER_FILES:
+            skipped.append(f"stalls: {case.webhooks:,} webhooks: {limit:,} files may be open here")
+        else:
+            runs.append(in_fresh_process(measure, case))
+    return Result(
+        tables=[table(runs)],
+        targets=[target for each in runs for target in targets(each)],
+        figures={"runs": [asdict(each) for each in runs]},
+        skipped=skipped,
+    )
+
+
+if __name__ == "__main__":
+    main("stalls", __doc__, run)
