@@ -1,4 +1,5 @@
-"""Run all benchmarks, or those named: ``python -m benchmarks [--quick] [NAME ...]``.
+"""Run all benchmarks, or those named: ``python -m benchmarks [--quick] [NAME ...]``; or only what
+is asked of a release: ``python -m benchmarks targets [--quick] [NAME ...]``.
 
 Then the summary of all results is updated from these runs, and ``RESULTS.md`` and the charts are
 written from it.
@@ -23,7 +24,9 @@ BENCHMARKS: Final = (
     "registry",
     "wire",
     "throughput",
+    "https",
     "fanout",
+    "stalls",
     "scaling",
     "tuning",
     "latency",
@@ -34,6 +37,8 @@ BENCHMARKS: Final = (
     "memory",
     "imports",
 )
+#: Measures only what is asked of a release, with names of its own, and writes no page.
+TARGETS: Final = "targets"
 #: In the order in which the page shows them.
 ORDER: Final = (*BENCHMARKS, "soak")
 
@@ -45,8 +50,12 @@ def question(name: str) -> str:
 
 def main() -> int:
     """Run each in a process of its own, so that none finds another's memory; 1 if one failed."""
+    if TARGETS in sys.argv[1:]:
+        arguments = [each for each in sys.argv[1:] if each != TARGETS]
+        command = [sys.executable, "-m", f"benchmarks.{TARGETS}", *arguments]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - ourselves
     width = max(map(len, BENCHMARKS))
-    lines = [f"  {name:{width}}  {question(name)}" for name in BENCHMARKS]
+    lines = [f"  {name:{width}}  {question(name)}" for name in (*BENCHMARKS, TARGETS)]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Run all benchmarks, or those named:\n" + "\n".join(lines),

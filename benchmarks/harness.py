@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,11 @@ from benchmarks.target import MOST_RUNS, until_settled
 
 
 def main(
-    name: str, question: str | None, run: Callable[[bool], Result], runs: int = MOST_RUNS
+    name: str,
+    question: str | None,
+    run: Callable[..., Result],
+    *,
+    questions: Collection[str] = (),
 ) -> None:
     """Run one benchmark as its command line says, again while a ratio has not settled.
 
@@ -28,7 +32,8 @@ def main(
         name: the module's.
         question: the module's docstring, whose first line is it.
         run: measures, in a short form if it is given True.
-        runs: how many are made at most; a short one is made once.
+        questions: names that the command line may choose from; ``run`` is given those it has as a
+            second argument, and sees for itself to asking again.
 
     Raises:
         ValueError: a table shows a rate or a 99th percentile without what is to stand beside it.
@@ -42,12 +47,19 @@ def main(
         help=f"where {name}.json goes; by default {RUNS.relative_to(ROOT)} or, if quick, "
         f"{QUICK_RUNS.relative_to(ROOT)}",
     )
+    if questions:
+        parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(questions))
     options = parser.parse_args()
+    unknown = set(options.names) - set(questions) if questions else set()
+    if unknown:
+        parser.error(f"no question is called {', '.join(sorted(unknown))}")
+    chosen = [options.names] if questions else []
+    runs = 1 if options.quick or questions else MOST_RUNS
     output = options.output or (QUICK_RUNS if options.quick else RUNS)
     print(f"{name}: {title}", flush=True)
     began, neighbours = datetime.now(UTC), Neighbours()
     result, targets = until_settled(
-        lambda: run(options.quick), lambda result: result.targets, 1 if options.quick else runs
+        lambda: run(options.quick, *chosen), lambda result: result.targets, runs
     )
     result = replace(result, targets=targets)
     if alone := unaccompanied(result.tables, targets):
