@@ -107,24 +107,30 @@ def text_of_pair(between: Sequence[float] | None) -> str:
 
 
 def table_of(targets: Sequence[Mapping[str, Any]], title: str = "Targets") -> Table:
-    """Return targets as people read them.
+    """Return targets as people read them, without columns in which there is nothing.
 
     Args:
         targets: as :meth:`~benchmarks.target.Target.as_json` returns them.
         title: the table's.
     """
     columns = ("", "contender", "target", "measured", "quartiles", "settled", "sink to spare", "")
-    return Table(title, columns, [_row_of(target) for target in targets])
+    rows = [_row_of(target) for target in targets]
+    kept = [place for place in range(len(columns)) if any(row[place] != "" for row in rows)]
+    return Table(
+        title,
+        [columns[place] for place in kept],
+        [[row[place] for place in kept] for row in rows],
+    )
 
 
 def _row_of(target: Mapping[str, Any]) -> Sequence[str | float]:
-    limit, settled, spare = target["limit"], target["settled"], target["spare"]
+    limit, settled, spare = map(target.get, ("limit", "settled", "spare"))
     return (
         target["what"],
-        target["contender"] or "",
+        target.get("contender", ""),
         "report it" if limit is None else f"{target['sense']} {text_of(limit)}",
         target["measured"],
-        text_of_pair(target["quartiles"]),
+        text_of_pair(target.get("quartiles")),
         "" if settled is None else "yes" if settled else "no",
         "" if spare is None else f"{spare:.1f} times",
         _verdict_of(target),
@@ -134,7 +140,7 @@ def _row_of(target: Mapping[str, Any]) -> Sequence[str | float]:
 def _verdict_of(target: Mapping[str, Any]) -> str:
     """Return a verdict and what it rests on."""
     verdict: str = target["verdict"]
-    if decider := target["decided_by"]:
+    if decider := target.get("decided_by"):
         return f"{verdict}, decided by {decider['what']}: {text_of(decider['measured'])}"
     runs = target["runs"]
     return f"{verdict} in {runs} runs" if verdict == "not settled" and runs > 1 else verdict

@@ -122,19 +122,25 @@ def _summary(documents: Sequence[dict[str, Any]]) -> str:
     targets = [
         (document["benchmark"], target) for document in documents for target in document["targets"]
     ]
-    judged = [(name, target) for name, target in targets if target["limit"] is not None]
+    judged = [(name, target) for name, target in targets if "limit" in target]
     met = sum(target["verdict"] == "met" for _, target in judged)
     lines = [f"**{met} of {len(judged)} targets are met.**", ""]
-    for verdict, title in (("missed", "Missed:"), ("not settled", "Not settled:")):
-        found = [
-            f"- {name}: {target['what']}: {text_of(target['measured'])}, "
-            f"{target['sense']} {text_of(target['limit'])}"
-            for name, target in judged
-            if target["verdict"] == verdict
-        ]
-        if found:
-            lines += [title, "", *found, ""]
-    asked = [target for _, target in targets if target["contender"] is not None]
+    missed = [
+        f"- {name}: {target['what']}: {text_of(target['measured'])}, "
+        f"{target['sense']} {text_of(target['limit'])}"
+        for name, target in judged
+        if target["verdict"] == "missed"
+    ]
+    if missed:
+        lines += ["Missed:", "", *missed, ""]
+    unsettled = [
+        f"- {name}: {target['what']}, {target['sense']} {text_of(target['limit'])}"
+        for name, target in judged
+        if target["verdict"] == "not settled"
+    ]
+    if unsettled:
+        lines += ["Not settled:", "", *unsettled, ""]
+    asked = [target for _, target in targets if "contender" in target]
     if asked:
         lines.append(markdown(_marked(table_of(asked))))
     lines += [

@@ -99,9 +99,9 @@ class Target:
         return "met" if self.measured >= self.limit else "missed"
 
     def as_json(self) -> dict[str, Any]:
-        """Return what a run's file and the summary keep of it."""
+        """Return what a run's file and the summary keep of it, without what is not known."""
         decider = self.decided_by
-        return {
+        kept: dict[str, Any] = {
             "what": self.what,
             "contender": self.contender,
             "measured": self.measured,
@@ -114,6 +114,7 @@ class Target:
             "spare": self.spare,
             "verdict": self.verdict,
         }
+        return {name: value for name, value in kept.items() if value is not None}
 
 
 def share_of_limit(target: Mapping[str, Any]) -> float | None:
@@ -124,9 +125,9 @@ def share_of_limit(target: Mapping[str, Any]) -> float | None:
     Args:
         target: as :meth:`Target.as_json` returns it.
     """
-    measured, limit = target["measured"], target["limit"]
+    measured, limit = target["measured"], target.get("limit")
     if not limit or not measured:
-        return None if not limit else 0.0
+        return 0.0 if limit else None
     return float(measured / limit if target["sense"] == "at most" else limit / measured)
 
 
