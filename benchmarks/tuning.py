@@ -21,9 +21,10 @@ from aiohttp import ClientSession, TCPConnector
 
 from benchmarks.bare import KEY, SESSIONS, by_turns, ratios
 from benchmarks.children import Child
+from benchmarks.estimates import quartiles
 from benchmarks.harness import main
 from benchmarks.processes import in_fresh_process, run_loop
-from benchmarks.result import Result, Table
+from benchmarks.result import Result, Table, text_of_pair
 from benchmarks.throughput import LOOPS, Loop
 from benchmarks.traffic import message
 from relaybox_hooks import Attempt, Hooks, Observer, Receipt, Session, Webhook
@@ -141,13 +142,15 @@ def table(runs: Sequence[Run]) -> Table:
         [
             each.setting,
             round(each.events / median(each.seconds)),
-            median(ratios(defaults.seconds, each.seconds)),
+            median(faster := ratios(defaults.seconds, each.seconds)),
+            text_of_pair(quartiles(faster)),
             median(each.cpu) / each.events * 1e6,
-            median(ratios(each.cpu, defaults.cpu)),
+            median(dearer := ratios(each.cpu, defaults.cpu)),
+            text_of_pair(quartiles(dearer)),
         ]
         for each in runs
     ]
-    columns = ["", "delivered/s", "/ defaults", "µs CPU", "/ defaults"]
+    columns = ["", "delivered/s", "/ defaults", "quartiles", "µs CPU", "/ defaults", "quartiles"]
     return Table(
         f"On {defaults.loop}, medians of {len(defaults.seconds)} rounds of {defaults.events}",
         columns,
