@@ -222,7 +222,9 @@ def test_turn_counts_the_cpu_time_that_its_thread_used() -> None:
         await asyncio.sleep(0)
         sum(range(1_000_000))
         await asyncio.sleep(0)
+        await asyncio.sleep(0)
         return turns.take()
 
-    blocks, computes = run_loop(work(), turns.new_loop)
+    blocks, computes, rests = run_loop(work(), turns.new_loop)
     assert 0 < blocks < computes
+    assert 0 < rests < computes
