@@ -10,6 +10,8 @@
     ├── LaneFullError                       full lane of a target
     ├── HooksClosedError                    Hooks not started yet, closing or closed
     ├── JournalWaitError                    emit_nowait for an event that a journal must store
+    ├── SubscriberWaitError                 emit_nowait for an event that an async function awaits
+    ├── SubscriberTimeoutError (TimeoutError)  inline subscriber that took too long
     ├── EgressError (OSError)               address blocked by the egress policy
     ├── MissingExtraError (ImportError)     optional dependency that is not installed
     └── VerificationError                   received request that failed verification
@@ -142,6 +144,38 @@ class JournalWaitError(RelayboxHooksError):
             "emit_nowait cannot wait until the journal has stored the event; "
             "await emit(...) instead"
         )
+
+
+class SubscriberWaitError(RelayboxHooksError):
+    """Raised by ``emit_nowait`` where an inline subscriber would have to be awaited.
+
+    Attributes:
+        subscriber: name of the subscriber.
+    """
+
+    def __init__(self, subscriber: str) -> None:
+        super().__init__(
+            f"emit_nowait cannot await the inline subscriber {subscriber!r}; "
+            "await emit(...) instead"
+        )
+        self.subscriber = subscriber
+
+
+class SubscriberTimeoutError(RelayboxHooksError, TimeoutError):
+    """Raised by ``emit`` when an inline subscriber takes longer than its ``timeout``.
+
+    Attributes:
+        subscriber: name of the subscriber.
+        timeout: its limit, seconds.
+    """
+
+    def __init__(self, subscriber: str, timeout: float) -> None:
+        super().__init__(
+            f"the inline subscriber {subscriber!r} took longer than {timeout:g} s: "
+            "make it faster, or raise its timeout"
+        )
+        self.subscriber = subscriber
+        self.timeout = timeout
 
 
 class EgressError(RelayboxHooksError, OSError):

@@ -154,7 +154,7 @@ class Hooks(Generic[CustomT_contra]):
             close_timeout=close_timeout,
         )
         check_kind("http_session", http_session, ClientSession)
-        notifier = Notifier((*((LoggingObserver(),) if logging else ()), *observers))
+        notifier = Notifier(observers, LoggingObserver() if logging else None)
         runtime = Runtime(notifier, random, clock=clock, session=http_session)
         parts = compose(options, runtime, journal)
         self._parts = parts

@@ -103,7 +103,7 @@ class Observer:
         """Called after it has returned, raised ``error``, or was cancelled, in the same context."""
 
     def subscriber_failed(self, subscriber: str, event: Event, error: BaseException) -> None:
-        """Called when a local function raised."""
+        """Called when a local function raised; with ``inline=True``, before ``emit`` raises it."""
 
     def breaker_changed(self, webhook: Webhook, before: BreakerState, after: BreakerState) -> None:
         """Called when a webhook's breaker opened, let a probe through, or closed."""
@@ -124,7 +124,12 @@ class Notifier:
 
     Call sites test the tuple before they build the arguments.
 
+    Args:
+        observers: in the order in which they are called.
+        logging: called before them; not called for what ``emit`` raises, for its caller has that.
+
     Attributes:
+        inline_failed: ``subscriber_failed`` of all but ``logging``, for inline subscribers.
         observes_attempts: whether any observer is called after attempts.
     """
 
@@ -139,6 +144,7 @@ class Notifier:
         "dropped",
         "emitted",
         "emitting",
+        "inline_failed",
         "observes_attempts",
         "retried",
         "started",
@@ -157,6 +163,7 @@ class Notifier:
     dropped: Listeners
     emitted: Listeners
     emitting: Listeners
+    inline_failed: Listeners
     retried: Listeners
     started: Listeners
     subscriber_began: Listeners
@@ -164,21 +171,17 @@ class Notifier:
     subscriber_failed: Listeners
     webhook_disabled: Listeners
 
-    def __init__(self, observers: Iterable[Observer]) -> None:
+    def __init__(self, observers: Iterable[Observer], logging: Observer | None = None) -> None:
         observers = tuple(observers)
         for observer in observers:
             if not isinstance(observer, Observer):
                 raise ConfigError("observers", observer, "give objects of subclasses of Observer")
         self._broken: set[Callable[..., Any]] = set()
+        self.inline_failed = _listeners(observers, "subscriber_failed")
+        if logging is not None:
+            observers = (logging, *observers)
         for method in METHODS:
-            plain = getattr(Observer, method)
-            bound = tuple(
-                getattr(observer, method)
-                for observer in observers
-                if getattr(type(observer), method) is not plain
-                or callable(vars(observer).get(method))
-            )
-            setattr(self, method, bound)
+            setattr(self, method, _listeners(observers, method))
         self.observes_attempts: bool = bool(self.attempted or self.delivered or self.retried)
 
     def notify(self, listeners: Listeners, *args: Any) -> None:
@@ -241,3 +244,13 @@ class Notifier:
         if listener not in self._broken:
             self._broken.add(listener)
             logger.error("an observer is broken; its errors are not logged again", exc_info=error)
+
+
+def _listeners(observers: Iterable[Observer], method: str) -> Listeners:
+    """Return ``method`` of each observer that overrides it."""
+    plain = getattr(Observer, method)
+    return tuple(
+        getattr(observer, method)
+        for observer in observers
+        if getattr(type(observer), method) is not plain or callable(vars(observer).get(method))
+    )

@@ -20,6 +20,8 @@ from relaybox_hooks.errors import (
     PayloadError,
     RelayboxHooksError,
     ReplayedRequestError,
+    SubscriberTimeoutError,
+    SubscriberWaitError,
     TimestampError,
     UnknownEventError,
     UnknownTargetError,
@@ -64,6 +66,19 @@ ERRORS: list[tuple[RelayboxHooksError, dict[str, object], str]] = [
         JournalWaitError(),
         {},
         "emit_nowait cannot wait until the journal has stored the event; await emit(...) instead",
+    ),
+    (
+        SubscriberWaitError("audit"),
+        {"subscriber": "audit"},
+        "emit_nowait cannot await the inline subscriber 'audit'; await emit(...) instead",
+    ),
+    (
+        SubscriberTimeoutError("audit", 0.5),
+        {"subscriber": "audit", "timeout": 0.5},
+        (
+            "the inline subscriber 'audit' took longer than 0.5 s: make it faster, or raise its "
+            "timeout"
+        ),
     ),
     (
         EgressError("10.0.0.1", "10.0.0.0/8 private"),
@@ -119,6 +134,7 @@ def test_an_error_carries_what_a_handler_needs(
         (PayloadError, ValueError),
         (UnknownTargetError, LookupError),
         (EgressError, OSError),
+        (SubscriberTimeoutError, TimeoutError),
         (MissingExtraError, ImportError),
     ],
 )

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from uuid_utils import uuid7
 
-from relaybox_hooks.errors import (
-    ConfigError,
-    HooksClosedError,
-    JournalWaitError,
-    UnknownEventError,
-)
+from relaybox_hooks.dispatch.emission import Emission, add_deliveries
+from relaybox_hooks.dispatch.inline_calls import InlineCalls
+from relaybox_hooks.errors import HooksClosedError, JournalWaitError, UnknownEventError
 from relaybox_hooks.events import Catalogue, Event
-from relaybox_hooks.lanes.delivery import Delivery
-from relaybox_hooks.lanes.lane import Lane, current_lane
-from relaybox_hooks.lanes.room import Room, Waiter, wait_for_room
+from relaybox_hooks.lanes.inline_lane import InlineLane
+from relaybox_hooks.lanes.lane import current_lane
+from relaybox_hooks.lanes.room import wait_for_room
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.session import Session, SessionLike
@@ -29,8 +27,11 @@ from relaybox_hooks.wire.envelope import Envelope
 if TYPE_CHECKING:  # the journal's part is imported only where there is a journal
     from relaybox_hooks.durable.journal_gateway import JournalGateway
 
+#: Where an event goes.
+EventRoute: TypeAlias = Route[SubscriberLane, WebhookLane, InlineLane]
+
 #: The routes of all events, by name.
-Routes: TypeAlias = dict[str, Route[SubscriberLane, WebhookLane]]
+Routes: TypeAlias = dict[str, EventRoute]
 
 #: Sees an event before it is handed out; the context's value takes the receipt.
 Recorder: TypeAlias = Callable[
@@ -41,92 +42,10 @@ Recorder: TypeAlias = Callable[
 _new: Final = tuple.__new__
 
 
-class Emission:
-    """One event on its way to its targets.
-
-    It is told itself what has become of its append: objects made for that alone, hundreds of them
-    waiting at a time, would bring the garbage collector on at every transaction.
-
-    Attributes:
-        accepted: how many lanes have taken it.
-        dropped: how many have rejected it.
-        event_id: the event's id.
-        items: lanes that it is offered to, each with the delivery or event.
-        name: the event's name.
-        origin: the lane whose subscriber emits it, if any.
-        stored: lanes that have it once the journal has committed it, with the deliveries.
-        envelope: the encoded event, where a webhook wants it.
-        waiting: lanes that have no room yet, with who waits.
-    """
-
-    __slots__ = (
-        "_committing",
-        "accepted",
-        "dropped",
-        "envelope",
-        "event_id",
-        "items",
-        "name",
-        "origin",
-        "stored",
-        "waiting",
-    )
-
-    def __init__(self, event_id: str, name: str, envelope: Envelope | None) -> None:
-        self.event_id: str = event_id
-        self.name: str = name
-        self.envelope: Envelope | None = envelope
-        self.accepted: int = 0
-        self.dropped: int = 0
-        self.origin: Lane[Any] | None = None
-        self._committing: list[Lane[Any]] = []
-        self.items: list[tuple[Lane[Any], Any]] = []
-        self.stored: list[tuple[WebhookLane, Delivery]] = []
-        self.waiting: list[tuple[Room[Any], Waiter[Any]]] = []
-
-    def add_outcome(self, outcome: bool | Waiter[Any], lane: Lane[Any]) -> None:
-        """Count the result of an offer."""
-        if outcome is True:
-            self.accepted += 1
-        elif outcome is False:
-            self.dropped += 1
-        else:
-            self.waiting.append((lane, outcome))
-
-    def offer(self, *, wait: bool) -> None:
-        """Offer the event to each lane, and count the results."""
-        for lane, item in self.items:
-            self.add_outcome(lane.offer(item, wait=wait, origin=self.origin), lane)
-
-    def append_begins(self) -> None:
-        """Let the lanes know that the journal is about to store the event."""
-        for lanes in (self.stored, self.items):
-            for lane, _ in lanes:
-                lane.committing += 1
-                self._committing.append(lane)
-
-    def append_done(self, seqs: Sequence[int], pending: bool) -> None:
-        """Hand the event to its lanes: the journal has stored it."""
-        self.append_failed()
-        for (lane, delivery), seq in zip(self.stored, seqs, strict=True):
-            delivery.seq = seq
-            if pending:
-                lane.enqueue(delivery)
-                self.accepted += 1
-            else:
-                lane.reject(delivery, "overflow")
-                self.dropped += 1
-        if self.items:
-            self.offer(wait=True)
-
-    def append_failed(self) -> None:
-        """Let the lanes know that they need not wait for the event."""
-        for lane in self._committing:
-            lane.committing -= 1
-
-
 class Emitter:
     """``emit`` and its twins. The way is always the same: prepare, commit, offer.
+
+    Inline functions are called between prepare and commit.
 
     Args:
         runtime: shared with the lanes.
@@ -135,6 +54,9 @@ class Emitter:
         gateway: to the journal, if there is one.
         max_body: bytes that a request's body may have.
         emit_timeout: seconds to wait for room; ``inf`` for no end.
+
+    Attributes:
+        inline_calls: the inline functions of the emits under way.
     """
 
     def __init__(
@@ -153,17 +75,22 @@ class Emitter:
         #: The routes while events are accepted and nothing is recorded, else none: the look-up
         #: that every emit makes also decides whether it may go the short way.
         self._routes: Routes = {}
+        #: The clock's ``time`` once there is a clock.
+        self._now: Callable[[], float] = runtime.now
         self._gateway = gateway
         self._max_body = max_body
         self._emit_timeout = emit_timeout
         #: Whether any observer is called for emits: each emit tests it.
         self._observed = bool(runtime.notifier.emitting or runtime.notifier.emitted)
         self._recorders: list[Recorder] = []
+        self.inline_calls: InlineCalls = InlineCalls(runtime)
 
     def refresh(self) -> None:
         """Accept events if the state is open, and none if it is not."""
         accepting = self._runtime.state == "open" and not self._recorders
         self._routes = self._all_routes if accepting else {}
+        if accepting:
+            self._now = self._runtime.clock.time
 
     def add_recorder(self, recorder: Recorder) -> None:
         """Show every event to ``recorder`` from now on, also those that no target matches."""
@@ -181,14 +108,7 @@ class Emitter:
         """Hand an event to every target that matches; see ``EmitCall``."""
         route = self._routes.get(name)
         if route is None:
-            with ExitStack() as recording:
-                route, taken = self._record(recording, name, data, session)
-                receipt = NO_TARGETS
-                if not route.idle:
-                    receipt = await self._emit_to(route, name, data, session)
-                for each in taken:
-                    each(receipt)
-                return receipt
+            return await self._emit_recorded(name, data, session)
         sole = route.sole
         if (
             sole is not None
@@ -199,11 +119,36 @@ class Emitter:
             # The one exception: the short way for one local function, which is what an emit often
             # is. Written out, for the calls and loops of the long way take a third of the time.
             event_id = str(uuid7())
-            sole.enqueue(Event(event_id, name, data, session, self._runtime.clock.time()))
+            sole.enqueue(Event(event_id, name, data, session, self._now()))
             return _new(Receipt, (event_id, 1, 0))
         if route.idle:
             return NO_TARGETS
-        return await self._emit_to(route, name, data, session)
+        lane = route.sole_inline
+        if lane is None or not lane.plain or type(session) is not Session:
+            return await self._emit_to(route, name, data, session)
+        # Likewise for one inline function, whose lane is counted as ``begin`` and ``call`` do.
+        runtime = self._runtime
+        event_id = str(uuid7())
+        event = Event(event_id, name, data, session, self._now())
+        lane.pending += 1
+        runtime.outstanding += 1
+        try:
+            if lane.is_async:
+                await lane.function(event)
+            else:
+                result = lane.function(event)
+                if result is not None and isawaitable(result):
+                    await result
+        except BaseException as error:
+            lane.broken_off(event, error)
+            raise
+        if lane.pending:  # 0: given up at closing
+            lane.delivered += 1
+            lane.pending -= 1
+            runtime.outstanding -= 1
+            if runtime.joiners:
+                runtime.settled(0)
+        return _new(Receipt, (event_id, 1, 0))
 
     def emit_nowait(
         self, name: str, data: object = None, session: SessionLike | None = None
@@ -225,9 +170,20 @@ class Emitter:
         """``emit`` for any thread but the event loop's own; blocks until it has returned."""
         return self._runtime.run_from_thread(lambda: self.emit(name, data, session))
 
+    async def _emit_recorded(self, name: str, data: object, session: SessionLike | None) -> Receipt:
+        """``emit`` while events are recorded, or not accepted."""
+        with ExitStack() as recording:
+            route, taken = self._record(recording, name, data, session)
+            receipt = NO_TARGETS
+            if not route.idle:
+                receipt = await self._emit_to(route, name, data, session)
+            for each in taken:
+                each(receipt)
+            return receipt
+
     def _record(
         self, recording: ExitStack, name: str, data: object, session: SessionLike | None
-    ) -> tuple[Route[SubscriberLane, WebhookLane], list[Callable[[Receipt], None]]]:
+    ) -> tuple[EventRoute, list[Callable[[Receipt], None]]]:
         """Show an event to the recorders; return its route and what takes the receipt.
 
         Raises:
@@ -243,7 +199,7 @@ class Emitter:
 
     async def _emit_to(
         self,
-        route: Route[SubscriberLane, WebhookLane],
+        route: EventRoute,
         name: str,
         data: object,
         session: SessionLike | None,
@@ -251,6 +207,8 @@ class Emitter:
         emission = self._prepare(route, name, data, session)
         if emission is None:
             return NO_TARGETS
+        if emission.inline:
+            return await self._emit_after_inline(emission)
         if emission.stored:
             await self._commit(emission)
         else:
@@ -263,7 +221,7 @@ class Emitter:
 
     def _emit_to_nowait(
         self,
-        route: Route[SubscriberLane, WebhookLane],
+        route: EventRoute,
         name: str,
         data: object,
         session: SessionLike | None,
@@ -273,12 +231,50 @@ class Emitter:
         emission = None if route.idle else self._prepare(route, name, data, session)
         if emission is None:
             return NO_TARGETS
+        if emission.inline:
+            return self._emit_after_inline_nowait(emission)
         self._offer(emission, wait=False)
         return self._finish(emission)
 
+    async def _emit_after_inline(self, emission: Emission) -> Receipt:
+        """Call the inline functions; hand the event to the other targets if none of them raises."""
+        self._check_lanes(emission, wait=True)
+        self._notify_emitting(emission)
+        lanes = self.inline_calls.begin(emission)
+        try:
+            try:
+                await self.inline_calls.call(emission)
+                self._check_again(emission, wait=True)
+            except BaseException:
+                self._finish(emission)
+                raise
+            if emission.stored:
+                await self._commit(emission)
+            else:
+                emission.offer(wait=True)
+            if emission.waiting:
+                return await self._wait(emission)
+            return self._finish(emission)
+        finally:
+            self.inline_calls.finish(lanes)
+
+    def _emit_after_inline_nowait(self, emission: Emission) -> Receipt:
+        self.inline_calls.check_nowait(emission)
+        self._check_lanes(emission, wait=False)
+        self._notify_emitting(emission)
+        lanes = self.inline_calls.begin(emission)
+        try:
+            self.inline_calls.call_nowait(emission)
+            self._check_again(emission, wait=False)
+            emission.offer(wait=False)
+        finally:
+            receipt = self._finish(emission)
+            self.inline_calls.finish(lanes)
+        return receipt
+
     def _prepare(
         self,
-        route: Route[SubscriberLane, WebhookLane],
+        route: EventRoute,
         name: str,
         data: object,
         session: SessionLike | None,
@@ -291,7 +287,7 @@ class Emitter:
             session = Session.of(session)
         subscribers, shared = route.subscribers, route.shared
         bound = route.by_app.get(session.app_pid or "") if route.by_app else None
-        if not (subscribers or shared or bound):
+        if not (subscribers or shared or bound or route.inline):
             return None
         event_id = str(uuid7())
         now = self._runtime.clock.time()
@@ -303,10 +299,11 @@ class Emitter:
             deliveries: list[Any] = emission.items if self._gateway is None else emission.stored
             for lanes in (shared, bound):
                 if lanes:
-                    _add_deliveries(lanes, envelope, data, session, deliveries)
-        if subscribers:
+                    add_deliveries(lanes, envelope, data, session, deliveries)
+        if subscribers or route.inline:
             event = Event(event_id, name, data, session, now)
             emission.items += [(lane, event) for lane in subscribers]
+            emission.inline = [(lane, event) for lane in route.inline]
         return emission
 
     async def _commit(self, emission: Emission) -> None:
@@ -317,11 +314,14 @@ class Emitter:
         gateway, envelope = self._gateway, emission.envelope
         assert gateway is not None  # noqa: S101 - else there is nothing to store
         assert envelope is not None  # noqa: S101
-        if emission.items:
-            self._check_lanes(emission, wait=True)
-        if self._observed:
-            self._notify_emitting(emission)
-        emission.append_begins()
+        if not emission.inline:  # else both is done
+            if emission.items:
+                self._check_lanes(emission, wait=True)
+            if self._observed:
+                self._notify_emitting(emission)
+        emission.committing = [*emission.stored, *emission.items]
+        for lane, _ in emission.committing:
+            lane.committing += 1
         try:
             await gateway.store(envelope, emission.stored, emission, self._emit_timeout)
         except BaseException:
@@ -351,6 +351,11 @@ class Emitter:
             if lane.pending >= lane.limit:
                 lane.check_policy(wait=wait, origin=emission.origin)
 
+    def _check_again(self, emission: Emission, *, wait: bool) -> None:
+        """Check the lanes as the inline functions have left them."""
+        emission.reject_closed()
+        self._check_lanes(emission, wait=wait)
+
     def _notify_emitting(self, emission: Emission) -> None:
         notifier = self._runtime.notifier
         if notifier.emitting:
@@ -376,25 +381,3 @@ class Emitter:
         if notifier.emitted:
             notifier.notify(notifier.emitted, emission.name, receipt)
         return receipt
-
-
-def _add_deliveries(
-    lanes: Iterable[WebhookLane],
-    envelope: Envelope,
-    data: object,
-    session: Session,
-    deliveries: list[tuple[WebhookLane, Delivery]],
-) -> None:
-    """Add a delivery for each lane, with its order key."""
-    connection = session.connection_id or session.client_id
-    for lane in lanes:
-        if lane.key_of is None:
-            key = connection
-        else:
-            event = Event(envelope.id, envelope.name, data, session, envelope.time)
-            key = lane.key_of(event)
-            if key is not None and not isinstance(key, str):
-                raise ConfigError(
-                    "order_by", key, "the function must return a str, or None for no order"
-                )
-        deliveries.append((lane, Delivery(envelope, key)))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from relaybox_hooks.dispatch import shutdown
+from relaybox_hooks.dispatch.emitter import Emitter
+from relaybox_hooks.dispatch.inline_calls import is_awaited_by
 from relaybox_hooks.dispatch.parts import Parts
 from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.lanes.lane import Lane, current_lane
@@ -97,6 +99,12 @@ class Lifecycle:
 
     def check_outside(self, method: str) -> None:
         """Raise RelayboxHooksError in a subscriber of these hooks, which would wait for itself."""
+        emitter = self._parts.emitter
+        if is_awaited_by(Emitter.emit.__code__, emitter):
+            raise RelayboxHooksError(
+                f"{method}() inside an inline subscriber would wait for that subscriber; "
+                "call it from a task of its own, or from outside"
+            )
         lane = current_lane.get()
         inside = lane is not None and lane.runtime is self._parts.runtime
         if lane is not None and inside and asyncio.current_task() in lane.workers:
@@ -104,6 +112,10 @@ class Lifecycle:
                 f"{method}() inside subscriber {lane.target!r} would wait for that subscriber; "
                 "call it from a task of its own, or from outside"
             )
+
+    async def _until_idle(self, lanes: list[Lane[Any]]) -> None:
+        await self._parts.emitter.inline_calls.wait_until_idle()
+        await shutdown.wait_until_idle(lanes)
 
     async def _close(
         self,
@@ -120,11 +132,13 @@ class Lifecycle:
             at_rest = runtime.at_rest()
         else:
             gateway.reject_waiters()
-            at_rest = runtime.loop.create_task(shutdown.wait_until_idle(lanes))
+            at_rest = runtime.loop.create_task(self._until_idle(lanes))
         ending = await drain.wait(runtime.clock, timeout, at_rest)
         at_rest.cancel()
+        self._parts.emitter.inline_calls.suspend()
         await shutdown.cancel_workers(lanes)
         if gateway is not None:
+            gateway.reject_waiters()  # of emits whose inline functions were under way
             await gateway.flush()
         for lane in lanes:  # of emits that were being stored as closing began
             lane.reject_waiters("shutdown")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from relaybox_hooks.dispatch.accounting import Accounting
 from relaybox_hooks.errors import ConfigError, UnknownTargetError
 from relaybox_hooks.events import Catalogue
 from relaybox_hooks.lanes.callbacks import LaneCallbacks
+from relaybox_hooks.lanes.inline_lane import InlineLane
 from relaybox_hooks.lanes.lane import Lane
 from relaybox_hooks.lanes.memory_queue import MemoryQueue
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
@@ -25,6 +26,9 @@ from relaybox_hooks.validation import to_utc
 
 if TYPE_CHECKING:  # the journal's part is imported only where there is a journal
     from relaybox_hooks.durable.journal_gateway import JournalGateway
+
+#: The lane of a local function.
+LocalLane: TypeAlias = SubscriberLane | InlineLane
 
 
 class Registry:
@@ -51,16 +55,16 @@ class Registry:
         self._defaults = defaults
         self._accounting = accounting
         self._gateway = gateway
-        self._router: Router[SubscriberLane, WebhookLane] = Router(catalogue.names)
+        self._router: Router[SubscriberLane, WebhookLane, InlineLane] = Router(catalogue.names)
         self._webhooks: dict[str, WebhookLane] = {}
         #: Each function's lane, with the names of its events.
-        self._subscribers: dict[Hashable, tuple[SubscriberLane, dict[str, None]]] = {}
+        self._subscribers: dict[Hashable, tuple[LocalLane, dict[str, None]]] = {}
         self._callbacks = LaneCallbacks(
             accounting.dead_letter,
             self.endpoint_gone,
             gateway.save_state if gateway is not None else _no_state,
         )
-        self.routes: dict[str, Route[SubscriberLane, WebhookLane]] = self._router.routes
+        self.routes: dict[str, Route[SubscriberLane, WebhookLane, InlineLane]] = self._router.routes
 
     # Subscribers
 
@@ -101,7 +105,10 @@ class Registry:
                     "already registered with other options; off() it first",
                 )
             before.update(names)
-        self._router.add_subscriber(lane, names)
+        if isinstance(lane, InlineLane):
+            self._router.add_inline(lane, names)
+        else:
+            self._router.add_subscriber(lane, names)
 
     def remove_subscriber(self, function: Handler, patterns: tuple[str, ...]) -> None:
         """Hand ``function`` no more of these events, or of any where no pattern is given.
@@ -121,7 +128,10 @@ class Registry:
                 for name in self._catalogue.matching(pattern)
                 if name in names
             )
-        self._router.remove_subscriber(lane, removed)
+        if isinstance(lane, InlineLane):
+            self._router.remove_inline(lane, removed)
+        else:
+            self._router.remove_subscriber(lane, removed)
         for name in removed:
             names.pop(name, None)
         if not names:
@@ -142,13 +152,16 @@ class Registry:
 
         return register
 
-    def _make_subscriber_lane(self, subscriber: Subscriber) -> SubscriberLane:
+    def _make_subscriber_lane(self, subscriber: Subscriber) -> LocalLane:
+        on_first = self._unsubscribe if subscriber.once else None
+        if subscriber.inline:
+            stored = self._gateway is not None
+            return InlineLane(self._runtime, subscriber, stored=stored, on_first=on_first)
         limit = subscriber.queue_size or self._defaults.queue_size
         overflow = subscriber.overflow or self._defaults.overflow
-        on_first = self._unsubscribe if subscriber.once else None
         return SubscriberLane(self._runtime, subscriber, limit, overflow, on_first)
 
-    def _unsubscribe(self, lane: SubscriberLane) -> None:
+    def _unsubscribe(self, lane: LocalLane) -> None:
         function = lane.subscriber.function
         known = self._subscribers.get(_identity(function))
         if known is not None and known[0] is lane:  # else it was taken off meanwhile
@@ -274,7 +287,7 @@ class Registry:
         yield from self.subscriber_lanes()
         yield from self._accounting.removed
 
-    def subscriber_lanes(self) -> Iterator[SubscriberLane]:
+    def subscriber_lanes(self) -> Iterator[LocalLane]:
         """Yield the lanes of all subscribers."""
         for lane, _ in self._subscribers.values():
             yield lane

@@ -58,7 +58,9 @@ class Decorator(Protocol[DataT]):
 class EmitCall(Protocol[ReturnT_co, CustomT_contra]):
     """Hands an event to every target that matches; handlers and HTTP run later.
 
-    Returns as soon as all of them have it: at once, unless a full lane's policy is to wait.
+    Returns as soon as all of them have it: at once, unless a full lane's policy is to wait. Only
+    subscribers with ``inline=True`` are called first, and the others have the event if none of
+    them raises.
 
     Args:
         name: a declared event's name.
@@ -73,7 +75,11 @@ class EmitCall(Protocol[ReturnT_co, CustomT_contra]):
             itself; with ``emit_nowait`` also where ``emit`` would have to wait for room. No
             target received the event.
         JournalWaitError: with ``emit_nowait``: ``emit`` would have to wait for the journal.
-        HooksClosedError: before ``start()`` or after ``aclose()``.
+        SubscriberWaitError: with ``emit_nowait``: an inline subscriber would have to be awaited.
+        SubscriberTimeoutError: an inline subscriber took longer than its ``timeout``.
+        BaseException: that of an inline subscriber, as it is.
+        HooksClosedError: before ``start()`` or after ``aclose()``; or inline subscribers have
+            outlasted closing, and the other targets do not get the event.
         JournalError: there is a journal and it could not store the event.
     """
 
@@ -125,7 +131,8 @@ class OnCall(Protocol[CustomT_contra]):
 
     Args:
         patterns: event names, ``"room:*"`` or ``"*"``.
-        options: ``name``, ``in_thread``, ``concurrency``, ``queue_size``, ``overflow``: see
+        options: ``name``, ``in_thread``, ``concurrency``, ``queue_size``, ``overflow``, or
+            ``name``, ``inline``, ``timeout``: see
             :class:`~relaybox_hooks.targets.subscriber.Subscriber`.
 
     Raises:

@@ -28,7 +28,8 @@ class Lane(Room[ItemT]):
     state: the counts and ``workers``.
 
     Attributes:
-        committing: emits that will hand it an event once the journal has committed it.
+        committing: emits that will hand it an event once the journal has committed it, or their
+            inline functions have returned.
         limit: how many items may be pending.
         workers: the running ones; there are some only while there is work.
     """

@@ -54,7 +54,7 @@ class SubscriberLane(Lane[Event]):
     ) -> None:
         super().__init__(runtime, limit, overflow)
         self.subscriber: Subscriber = subscriber
-        self._concurrency = subscriber.concurrency
+        self._concurrency = subscriber.concurrency or 1
         self._queue: deque[Event] = deque()
         self._suspended = False
         self._on_first = on_first
@@ -195,7 +195,7 @@ def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
     if inspect.iscoroutinefunction(function):
         return cast("Callable[[Event], Coroutine[Any, Any, object]]", function)
     if subscriber.in_thread:
-        return _in_thread(function, subscriber.concurrency)
+        return _in_thread(function, subscriber.concurrency or 1)
     return _inline(function)
 
 

@@ -58,12 +58,18 @@ class _Emission:
 
 
 class _CurrentSpan:
-    """Unfinished span that is attached to the current context."""
+    """Unfinished span that is attached to the current context.
 
-    __slots__ = ("_token", "span")
+    Attributes:
+        outer: the one that was current before, if any.
+        span: the span.
+    """
 
-    def __init__(self, span: Span) -> None:
+    __slots__ = ("_token", "outer", "span")
+
+    def __init__(self, span: Span, outer: _CurrentSpan | None = None) -> None:
         self.span = span
+        self.outer = outer
         self._token: Token[Context] = attach(set_span_in_context(span))
 
     def finish_span(self, error: str | None = None, description: str | None = None) -> None:
@@ -109,7 +115,8 @@ class OpenTelemetryObserver(Observer):
         self._limit = check_int("limit", limit)
         self._emissions: dict[str, _Emission] = {}
         # A worker makes one attempt, or handles one event, at a time in its own context, so a
-        # context variable identifies the current span and is freed with the worker.
+        # context variable identifies the current span and is freed with the worker. An inline
+        # subscriber runs in its caller's context, where others may be running around it.
         self._attempt: ContextVar[_CurrentSpan | None] = ContextVar("attempt", default=None)
         self._handling: ContextVar[_CurrentSpan | None] = ContextVar("handling", default=None)
 
@@ -181,14 +188,14 @@ class OpenTelemetryObserver(Observer):
             SpanKind.CONSUMER,
             attributes | {"messaging.destination.subscription.name": subscriber},
         )
-        self._handling.set(_CurrentSpan(span))
+        self._handling.set(_CurrentSpan(span, self._handling.get()))
 
     def subscriber_ended(self, subscriber: str, event: Event, error: BaseException | None) -> None:
         self._settle(event.id)
         current = self._handling.get()
         if current is None:
             return
-        self._handling.set(None)
+        self._handling.set(current.outer)
         if error is None:
             current.finish_span()
         else:

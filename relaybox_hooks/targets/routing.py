@@ -7,9 +7,10 @@ from typing import Generic, TypeVar
 
 SubscriberLaneT = TypeVar("SubscriberLaneT")
 WebhookLaneT = TypeVar("WebhookLaneT")
+InlineLaneT = TypeVar("InlineLaneT")
 
 
-class Route(Generic[SubscriberLaneT, WebhookLaneT]):
+class Route(Generic[SubscriberLaneT, WebhookLaneT, InlineLaneT]):
     """Lanes of one event name, as insertion-ordered sets (dicts with ``None`` values).
 
     The sets change in place: finish an iteration before the next ``await``.
@@ -18,28 +19,33 @@ class Route(Generic[SubscriberLaneT, WebhookLaneT]):
         subscribers: subscriber lanes.
         shared: webhook lanes that are not bound to an application.
         by_app: webhook lanes bound to an application, by ``app_pid``.
+        inline: lanes of subscribers that ``emit`` awaits.
         idle: True if there is no lane at all, so that ``emit`` can return early.
         sole: the only lane, if it is a subscriber's; for the fast path of ``emit``.
+        sole_inline: likewise, if it is one that ``emit`` awaits.
     """
 
-    __slots__ = ("by_app", "idle", "shared", "sole", "subscribers")
+    __slots__ = ("by_app", "idle", "inline", "shared", "sole", "sole_inline", "subscribers")
 
     def __init__(self) -> None:
         self.subscribers: dict[SubscriberLaneT, None] = {}
         self.shared: dict[WebhookLaneT, None] = {}
         self.by_app: dict[str, dict[WebhookLaneT, None]] = {}
+        self.inline: dict[InlineLaneT, None] = {}
         self.idle: bool = True
         self.sole: SubscriberLaneT | None = None
+        self.sole_inline: InlineLaneT | None = None
 
     def refresh(self) -> None:
-        """Update ``idle`` and ``sole`` after a change."""
+        """Update ``idle``, ``sole`` and ``sole_inline`` after a change."""
         webhooks = bool(self.shared or self.by_app)
-        self.idle = not (self.subscribers or webhooks)
-        alone = len(self.subscribers) == 1 and not webhooks
-        self.sole = next(iter(self.subscribers)) if alone else None
+        self.idle = not (self.subscribers or self.inline or webhooks)
+        alone = len(self.subscribers) + len(self.inline) == 1 and not webhooks
+        self.sole = next(iter(self.subscribers), None) if alone else None
+        self.sole_inline = next(iter(self.inline), None) if alone else None
 
 
-class Router(Generic[SubscriberLaneT, WebhookLaneT]):
+class Router(Generic[SubscriberLaneT, WebhookLaneT, InlineLaneT]):
     """Routes of all declared event names.
 
     Adding and removing a lane takes constant time per event name, so that hundreds of thousands
@@ -49,7 +55,7 @@ class Router(Generic[SubscriberLaneT, WebhookLaneT]):
     __slots__ = ("routes",)
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.routes: dict[str, Route[SubscriberLaneT, WebhookLaneT]] = {
+        self.routes: dict[str, Route[SubscriberLaneT, WebhookLaneT, InlineLaneT]] = {
             name: Route() for name in names
         }
 
@@ -65,6 +71,20 @@ class Router(Generic[SubscriberLaneT, WebhookLaneT]):
         for name in names:
             route = self.routes[name]
             route.subscribers.pop(lane, None)
+            route.refresh()
+
+    def add_inline(self, lane: InlineLaneT, names: Iterable[str]) -> None:
+        """Add a lane that ``emit`` awaits to the routes of ``names``."""
+        for name in names:
+            route = self.routes[name]
+            route.inline[lane] = None
+            route.refresh()
+
+    def remove_inline(self, lane: InlineLaneT, names: Iterable[str]) -> None:
+        """Remove a lane that ``emit`` awaits from the routes of ``names``."""
+        for name in names:
+            route = self.routes[name]
+            route.inline.pop(lane, None)
             route.refresh()
 
     def add_webhook(self, lane: WebhookLaneT, names: Iterable[str], app_pid: str | None) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final, Self
 from relaybox_hooks.errors import PayloadError
 from relaybox_hooks.events import Event
 from relaybox_hooks.hooks import Hooks, parts_of
+from relaybox_hooks.lanes.inline_lane import InlineLane
+from relaybox_hooks.lanes.lane import Lane
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.session import NO_SESSION, Session, SessionLike
 from relaybox_hooks.stats import NO_TARGETS, Receipt
@@ -50,7 +52,8 @@ class RecordedEvent:
 class Recording:
     """The events emitted, also those that no target matches, and the errors of subscribers.
 
-    A wait raises a subscriber's error, several as an ``ExceptionGroup``; each is raised once.
+    A wait raises a subscriber's error, several as an ``ExceptionGroup``; each is raised once. What
+    inline subscribers raise is not among them: ``emit`` has raised it.
 
     Attributes:
         events: in the order in which they were emitted; a list of yours, to clear if you like.
@@ -205,14 +208,15 @@ class Recording:
             )
 
     async def _subscribers_done(self) -> None:
-        while workers := {task for lane in self._busy_subscribers() for task in lane.workers}:
+        await self._parts.emitter.inline_calls.wait_until_idle()
+        while workers := {task for lane in self._busy_subscribers() for task in lane.tasks()}:
             await asyncio.wait(workers)
 
-    def _busy_subscribers(self) -> list[SubscriberLane]:
+    def _busy_subscribers(self) -> list[Lane[Any]]:
         return [
             lane
             for lane in self._parts.registry.lanes()
-            if isinstance(lane, SubscriberLane) and lane.pending
+            if isinstance(lane, SubscriberLane | InlineLane) and lane.pending
         ]
 
     def _listing(self) -> str:

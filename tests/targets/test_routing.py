@@ -10,7 +10,7 @@ import pytest
 
 from relaybox_hooks.targets.routing import Router
 
-Lanes = Router[str, str]
+Lanes = Router[str, str, str]
 
 
 def make() -> Lanes:
@@ -41,6 +41,30 @@ def test_a_webhook_makes_a_route_busy_and_idle_again(app_pid: str | None) -> Non
     assert idle(router) == set()
     router.remove_webhook("w", ["a"], app_pid)
     assert idle(router) == {"a"}
+
+
+def test_an_inline_subscriber_makes_a_route_busy_and_idle_again() -> None:
+    router = make()
+    router.add_inline("i", ["a", "b"])
+    assert idle(router) == set()
+    assert list(router.routes["a"].inline) == ["i"]
+    router.remove_inline("i", ["a"])
+    assert idle(router) == {"a"}
+
+
+def test_a_sole_lane_is_inline_or_queued() -> None:
+    router = make()
+    route = router.routes["a"]
+    router.add_inline("i", ["a"])
+    assert (route.sole, route.sole_inline) == (None, "i")
+    router.add_subscriber("s", ["a"])
+    assert (route.sole, route.sole_inline) == (None, None)
+    router.remove_inline("i", ["a"])
+    assert (route.sole, route.sole_inline) == ("s", None)
+    router.remove_subscriber("s", ["a"])
+    router.add_inline("i", ["a"])
+    router.add_webhook("w", ["a"], None)
+    assert (route.sole, route.sole_inline) == (None, None)
 
 
 @pytest.mark.parametrize("app_pid", [None, "app"])
@@ -124,7 +148,7 @@ class Counted:
 
 def test_a_hundred_thousand_webhooks_come_and_go_cheaply() -> None:
     """Counted in operations: adding or removing looks at a few lanes, however many there are."""
-    router: Router[Any, Counted] = Router(["a"])
+    router: Router[Any, Counted, Any] = Router(["a"])
     lanes = [Counted() for _ in range(100_000)]
     for number, lane in enumerate(lanes):
         router.add_webhook(lane, ["a"], f"app{number % 1000}" if number % 2 else None)

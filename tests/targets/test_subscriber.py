@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -67,6 +68,36 @@ def test_what_cannot_work_is_refused(options: Any, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Subscriber(**options)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"queue_size": 5}, "queue_size=5: inline=True has neither queue nor thread"),
+        ({"overflow": "wait"}, "overflow='wait': inline=True has"),
+        ({"concurrency": 1}, "concurrency=1: inline=True has"),
+        ({"in_thread": True}, "in_thread=True: inline=True has"),
+        ({"timeout": 0}, "timeout=0: must be more than 0 seconds"),
+        ({"timeout": "5"}, "timeout='5': give seconds or a timedelta"),
+    ],
+)
+def test_an_inline_subscriber_has_no_option_of_a_queue(options: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Subscriber(function=plain, inline=True, **options)
+    assert str(caught.value).startswith(message)
+
+
+def test_only_an_inline_subscriber_has_a_time_limit() -> None:
+    with pytest.raises(ConfigError, match=r"timeout=5: only inline=True has a time limit"):
+        Subscriber(function=plain, timeout=5)
+
+
+def test_the_same_options_are_equal_however_they_are_written() -> None:
+    """Or a function could not be registered again for further events."""
+    assert Subscriber(function=plain) == Subscriber(function=plain, concurrency=1)
+    limited = Subscriber(function=plain, inline=True, timeout=timedelta(seconds=2))
+    assert limited == Subscriber(function=plain, inline=True, timeout=2)
+    assert limited.timeout == 2.0
 
 
 @pytest.mark.parametrize(
