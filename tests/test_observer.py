@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from relaybox_hooks import (
     Event,
     Hooks,
     Observer,
+    Receipt,
     RetryPolicy,
     Stats,
     Timeouts,
@@ -115,6 +117,48 @@ async def test_a_failing_subscriber_is_told_with_event_and_error(watch: Watch) -
         await soon(hooks.join())
     ((name, event, told),) = watch.all("subscriber_failed")
     assert (name, event.id, told) == ("greet", event_id, error)
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_inline_subscribers_are_told_within_their_emit(failing: bool) -> None:
+    told: list[str] = []
+    error = LookupError("no such room")
+
+    class Told(Observer):
+        def emitting(self, event_id: str, name: str) -> None:
+            told.append("emitting")
+
+        def subscriber_began(self, subscriber: str, event: Event) -> None:
+            told.append(f"{subscriber} began")
+
+        def subscriber_ended(
+            self, subscriber: str, event: Event, error: BaseException | None
+        ) -> None:
+            told.append(f"{subscriber} ended: {error!r}")
+
+        def subscriber_failed(self, subscriber: str, event: Event, error: BaseException) -> None:
+            told.append(f"{subscriber} failed: {error!r}")
+
+        def emitted(self, name: str, receipt: Receipt) -> None:
+            told.append(f"emitted to {receipt.accepted}")
+
+    async with Hooks(observers=[Told()]) as hooks:
+
+        @hooks.on("room:join", inline=True, name="inline")
+        async def inline(event: Event) -> None:
+            told.append("runs")
+            if failing:
+                raise error
+
+        hooks.add_subscriber("room:join", lambda event: None, name="queued")
+        with pytest.raises(LookupError) if failing else nullcontext():
+            await hooks.emit("room:join", {"roomId": "r"})
+        ended = f"inline ended: {error!r}" if failing else "inline ended: None"
+        assert told[:4] == ["emitting", "inline began", "runs", ended]
+        if failing:
+            assert told[4:] == [f"inline failed: {error!r}", "emitted to 1"]
+        else:
+            assert told[4:] == ["emitted to 2"]
 
 
 async def test_disabling_is_told_once_with_the_reason(watch: Watch) -> None:

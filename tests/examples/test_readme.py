@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import re
 import shlex
@@ -15,7 +16,7 @@ from aiohttp import ClientSession, web
 from support import KEY
 
 import relaybox_hooks
-from relaybox_hooks import Hooks, RetryPolicy, Session, Webhook, WebhookVerifier, journal
+from relaybox_hooks import Event, Hooks, RetryPolicy, Session, Webhook, WebhookVerifier, journal
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.journal import SQLiteJournal
 from relaybox_hooks.session import NO_SESSION
@@ -83,6 +84,13 @@ async def test_quick_start_delivers_verified_webhooks(capsys: pytest.CaptureFixt
     assert "accepted=2, dropped=0" in printed
     assert "zoe joined chat:one" in printed
     assert "room:join {'roomId': 'chat:one'} None" in printed
+
+
+async def test_the_inline_subscriber_of_the_readme_refuses(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await run(snippet("inline=True"))["main"]()
+    assert capsys.readouterr().out == "refused: banned\n"
 
 
 def test_quick_start_takes_about_ten_lines() -> None:
@@ -181,10 +189,15 @@ async def test_error_says_what_the_readme_shows(cells: list[str], tmp_path: Path
                 await hooks.emit("room:leave", {"roomId": "x"})
             if error == "JournalFullError":
                 await stored.emit("room:leave", {"roomId": "x"})
+            hooks.on("room:create", name="check", inline=True, timeout=0.01)(hang)
             names = {"hooks": hooks, "stored": stored, "TAKEN": taken, **vars(journal)}
             with pytest.raises(kind) as caught:
                 await evaluate(expression, {**names, **receiving()})
     assert str(caught.value).replace(taken, "/srv/hooks.db") == message
+
+
+async def hang(event: Event) -> None:
+    await asyncio.Event().wait()
 
 
 async def evaluate(expression: str, names: dict[str, Any]) -> None:

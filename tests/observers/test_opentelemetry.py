@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from aiohttp import web
 from opentelemetry import baggage, context, trace
 from opentelemetry.propagate import extract
@@ -284,3 +285,34 @@ async def test_a_failing_subscriber_fails_its_span(traces: Traces) -> None:
     assert span.status.status_code is StatusCode.ERROR
     assert (span.attributes or {})["error.type"] == "LookupError"
     assert [event.name for event in span.events] == ["exception"]
+
+
+async def test_inline_subscribers_have_spans_within_each_other(traces: Traces) -> None:
+    """All of them run in the emit's own context; each ends its own span and no other."""
+    observer = traces.observer()
+    async with Hooks(observers=[observer]) as hooks:
+
+        @hooks.on("room:join", inline=True, name="outer")
+        async def outer(event: Event[Any]) -> None:
+            with pytest.raises(LookupError):
+                await hooks.emit("room:leave", {"roomId": "r"})
+            with traces.tracer.start_as_current_span("query"):
+                pass
+
+        @hooks.on("room:leave", inline=True, name="inner")
+        def inner(event: Event[Any]) -> None:
+            raise LookupError("no such room")
+
+        with traces.tracer.start_as_current_span("request"):
+            await emit_times(hooks)
+            with traces.tracer.start_as_current_span("after"):
+                pass
+        assert observer._emissions == {}
+    assert is_child(traces.one("emit room:join"), traces.one("request"))
+    assert is_child(traces.one("process room:join"), traces.one("emit room:join"))
+    assert is_child(traces.one("emit room:leave"), traces.one("process room:join"))
+    assert is_child(traces.one("process room:leave"), traces.one("emit room:leave"))
+    assert is_child(traces.one("query"), traces.one("process room:join"))
+    assert is_child(traces.one("after"), traces.one("request"))
+    assert traces.one("process room:leave").status.status_code is StatusCode.ERROR
+    assert traces.one("process room:join").status.status_code is StatusCode.UNSET

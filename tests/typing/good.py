@@ -1,6 +1,6 @@
 """Correct use of the public API: a strict type checker has nothing to say about it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, assert_type
 
 from aiohttp import web
@@ -48,6 +48,11 @@ async def typed(event: Event[RoomData]) -> None:
 @hooks.once("presence:*", in_thread=True, name="presence", queue_size=5, overflow="drop_oldest")
 def presence(event: Event[PresenceData]) -> int:
     return len(event.data["roomId"])
+
+
+@hooks.on("room:leave", inline=True, timeout=timedelta(seconds=2))
+async def checked(event: Event[RoomData]) -> None:
+    assert_type(event.data["roomId"], str)
 
 
 @hooks.on("room:publish")
