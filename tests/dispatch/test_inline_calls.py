@@ -12,6 +12,7 @@ from support import KEY, ROOM, assert_consistent, soon, turns
 from relaybox_hooks import (
     Event,
     Hooks,
+    Observer,
     Receipt,
     Session,
     SubscriberTimeoutError,
@@ -101,6 +102,23 @@ async def test_inline_functions_run_before_the_commit(receiver: FaultReceiver) -
         assert journal.backlog().last_seq == 1
         await hooks.join()
     assert len(receiver.requests) == 1
+
+
+async def test_observers_are_told_of_a_journaled_event_once(receiver: FaultReceiver) -> None:
+    told: list[str] = []
+
+    class Told(Observer):
+        def emitting(self, event_id: str, name: str) -> None:
+            told.append("emitting")
+
+        def emitted(self, name: str, receipt: Receipt) -> None:
+            told.append("emitted")
+
+    webhook = Webhook(receiver.url, ["*"], KEY)
+    async with Hooks([webhook], journal=MemoryJournal(), observers=[Told()]) as hooks:
+        hooks.add_subscriber("*", lambda event: told.append("inline"), inline=True)
+        await hooks.emit("room:join", ROOM)
+        assert told == ["emitting", "inline", "emitted"]
 
 
 async def test_the_event_is_the_one_that_other_subscribers_get() -> None:

@@ -211,30 +211,43 @@ async def test_an_eager_task_is_not_inside_what_has_started_it() -> None:
 # Out of time
 
 
-async def test_what_outlasts_closing_goes_no_further(receiver: FaultReceiver) -> None:
-    """With or without a journal: the receiver gets nothing, and the caller is told."""
-    for journal in (None, MemoryJournal()):
-        release = asyncio.Event()
-        ended, queued = list[Event](), list[Event]()
-        hooks: Hooks = Hooks([Webhook(receiver.url, ["*"], KEY, id="w")], journal=journal)
-        hooks.add_subscriber("room:join", queued.append)
-
-        @hooks.on("room:join", inline=True, name="hung")
-        async def hung(event: Event, release: asyncio.Event = release) -> None:
-            await release.wait()
-
+@journaled
+@pytest.mark.parametrize("followed", [False, True])
+async def test_what_outlasts_closing_goes_no_further(
+    receiver: FaultReceiver, journaled: bool, followed: bool
+) -> None:
+    """Neither to the next inline function nor to any other target; and the caller is told."""
+    release, ended, queued = asyncio.Event(), list[Event](), list[Event]()
+    journal = MemoryJournal() if journaled else None
+    hooks: Hooks = Hooks([Webhook(receiver.url, ["*"], KEY, id="w")], journal=journal)
+    hooks.add_subscriber("room:join", queued.append)
+    hooks.on("room:join", inline=True, name="hung")(lambda event: release.wait())
+    if followed:
         hooks.on("room:join", inline=True, name="next")(ended.append)
-        await hooks.start()
-        emitting = asyncio.ensure_future(hooks.emit("room:join", ROOM))
-        await turns()
-        report = await soon(hooks.aclose(0))
-        assert (report.left, report.targets, report.ending) == (1, {"hung": 1}, "timed out")
-        release.set()
-        with pytest.raises(HooksClosedError) as caught:
-            await emitting
-        assert caught.value.state == "closed"
-        assert ended == queued == []
-        assert counts(hooks, "hung") == (1, 0, 1, 0)
-        assert hooks.stats()[:6] == (1, 0, 1, 0, 0, 0)
-        assert parts_of(hooks).runtime.outstanding == 0
+    await hooks.start()
+    emitting = asyncio.ensure_future(hooks.emit("room:join", ROOM))
+    await turns()
+    report = await soon(hooks.aclose(0))
+    assert (report.left, report.targets, report.ending) == (1, {"hung": 1}, "timed out")
+    release.set()
+    with pytest.raises(HooksClosedError) as caught:
+        await emitting
+    assert caught.value.state == "closed"
+    assert ended == queued == []
+    assert hooks.stats()[:6] == (1, 0, 1, 0, 0, 0)
+    assert parts_of(hooks).runtime.outstanding == 0
     assert receiver.requests == []
+
+
+async def test_a_sole_inline_function_that_outlasts_closing_is_counted_once() -> None:
+    release = asyncio.Event()
+    hooks: Hooks = Hooks()
+    hooks.on("room:join", inline=True, name="hung")(lambda event: release.wait())
+    await hooks.start()
+    emitting = asyncio.ensure_future(hooks.emit("room:join", ROOM, SESSION))
+    await turns()
+    assert (await soon(hooks.aclose(0))).left == 1
+    release.set()
+    assert (await emitting).accepted == 1
+    assert counts(hooks, "hung") == (1, 0, 1, 0)
+    assert parts_of(hooks).runtime.outstanding == 0
