@@ -125,6 +125,7 @@ class Lifecycle:
         timeout: float,
     ) -> CloseReport:
         runtime, gateway = self._parts.runtime, self._parts.gateway
+        self._parts.registry.parked_workers.close()
         for lane in lanes:
             lane.reject_waiters("shutdown")
         at_rest: asyncio.Future[None]

@@ -14,6 +14,7 @@ from relaybox_hooks.lanes.callbacks import LaneCallbacks
 from relaybox_hooks.lanes.inline_lane import InlineLane
 from relaybox_hooks.lanes.lane import Lane
 from relaybox_hooks.lanes.memory_queue import MemoryQueue
+from relaybox_hooks.lanes.parked_workers import ParkedWorkers
 from relaybox_hooks.lanes.subscriber_lane import SubscriberLane
 from relaybox_hooks.lanes.webhook_lane import MakeQueue, WebhookLane
 from relaybox_hooks.stats import Stats, TargetStats
@@ -40,6 +41,10 @@ class Registry:
         defaults: policies of webhooks and subscribers that have none of their own.
         accounting: keeps dead letters, and the counts of what was removed.
         gateway: to the journal, if there is one.
+
+    Attributes:
+        parked_workers: of all subscribers.
+        routes: of all events, by name.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Registry:
             self.endpoint_gone,
             gateway.save_state if gateway is not None else _no_state,
         )
+        self.parked_workers: ParkedWorkers = ParkedWorkers(runtime)
         self.routes: dict[str, Route[SubscriberLane, WebhookLane, InlineLane]] = self._router.routes
 
     # Subscribers
@@ -159,7 +165,9 @@ class Registry:
             return InlineLane(self._runtime, subscriber, stored=stored, on_first=on_first)
         limit = subscriber.queue_size or self._defaults.queue_size
         overflow = subscriber.overflow or self._defaults.overflow
-        return SubscriberLane(self._runtime, subscriber, limit, overflow, on_first)
+        return SubscriberLane(
+            self._runtime, subscriber, limit, overflow, self.parked_workers, on_first
+        )
 
     def _unsubscribe(self, lane: LocalLane) -> None:
         function = lane.subscriber.function

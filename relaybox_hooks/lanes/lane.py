@@ -31,7 +31,7 @@ class Lane(Room[ItemT]):
         committing: emits that will hand it an event once the journal has committed it, or their
             inline functions have returned.
         limit: how many items may be pending.
-        workers: the running ones; there are some only while there is work.
+        workers: the running ones, and of a subscriber those that are parked.
     """
 
     __slots__ = (

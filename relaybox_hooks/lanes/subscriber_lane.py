@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.events import Event
 from relaybox_hooks.lanes.lane import Lane, current_lane
+from relaybox_hooks.lanes.parked_workers import ParkedWorkers
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.stats import TargetStats
 from relaybox_hooks.targets.subscriber import Handler, Subscriber
@@ -24,18 +25,35 @@ _BURST: Final = 64
 class SubscriberLane(Lane[Event]):
     """FIFO into one function, by default one event at a time.
 
-    A worker exists only while there are events. It calls the function in a context of its
-    own, so that no ``emit``'s context variables leak into another event's handling.
+    A worker exists only while there are events, and parked for a while after that. It calls the
+    function in a context of its own, so that no ``emit``'s context variables leak into another
+    event's handling.
 
     Args:
         runtime: shared with the other lanes.
         subscriber: the function and its options.
         limit: how many events may be pending.
         overflow: the policy where they are.
+        parked_workers: those of all lanes.
         on_first: called with the lane as it takes its first event; for ``once``.
+
+    Attributes:
+        parked: what its parked workers wait for; see ``HasWorkers``.
+        subscriber: the function and its options.
+        watched: the timer will look at its parked workers; see ``HasWorkers``.
     """
 
-    __slots__ = ("_call", "_concurrency", "_on_first", "_queue", "_suspended", "subscriber")
+    __slots__ = (
+        "_call",
+        "_concurrency",
+        "_on_first",
+        "_parked_workers",
+        "_queue",
+        "_suspended",
+        "parked",
+        "subscriber",
+        "watched",
+    )
 
     # Of the base class; named again, because a type checker asks for it where they are counted.
     accepted: int
@@ -50,6 +68,7 @@ class SubscriberLane(Lane[Event]):
         subscriber: Subscriber,
         limit: int,
         overflow: Overflow,
+        parked_workers: ParkedWorkers,
         on_first: Callable[[SubscriberLane], None] | None = None,
     ) -> None:
         super().__init__(runtime, limit, overflow)
@@ -57,6 +76,9 @@ class SubscriberLane(Lane[Event]):
         self._concurrency = subscriber.concurrency or 1
         self._queue: deque[Event] = deque()
         self._suspended = False
+        self._parked_workers = parked_workers
+        self.parked: list[asyncio.Future[bool]] = []
+        self.watched: bool = False
         self._on_first = on_first
         self._call = _runner(subscriber)
         notifier = runtime.notifier
@@ -80,7 +102,12 @@ class SubscriberLane(Lane[Event]):
         self.pending += 1
         self.runtime.outstanding += 1
         self._queue.append(item)
-        if len(self.workers) < self._concurrency:
+        if self.parked:
+            try:
+                self.parked.pop().set_result(True)
+            except asyncio.InvalidStateError:  # it was cancelled from outside: its place is free
+                self._start()
+        elif len(self.workers) < self._concurrency:
             self._start()
 
     def drop_oldest(self, item: Event) -> None:
@@ -137,32 +164,46 @@ class SubscriberLane(Lane[Event]):
 
     async def _work(self) -> None:
         queue, call, runtime = self._queue, self._call, self.runtime
+        create_future: Callable[[], asyncio.Future[bool]] = runtime.loop.create_future
         task = cast("asyncio.Task[None]", asyncio.current_task())
         task.remove_done_callback(self.workers.discard)
         burst = 0
         try:
-            while queue and not self._suspended:
-                event = queue.popleft()
-                try:
-                    await call(event)
-                except Exception as error:
-                    self._failed(event, error)
-                except BaseException as error:
-                    self._broken_off(task, event, error)
-                else:
-                    if self.pending:  # 0: given up at closing, the cancellation swallowed
-                        self.delivered += 1
-                        if self.waiters or runtime.outstanding == 1:
-                            self.settle_one()
+            while True:
+                while queue and not self._suspended:
+                    event = queue.popleft()
+                    try:
+                        await call(event)
+                    except Exception as error:
+                        self._failed(event, error)
+                    except BaseException as error:
+                        self._broken_off(task, event, error)
+                    else:
+                        if self.waiters or runtime.joiners or not self.pending:
+                            self._delivered()
                         else:  # the same without the calls
+                            self.delivered += 1
                             self.pending -= 1
                             runtime.outstanding -= 1
-                burst += 1
-                if burst == _BURST:
-                    burst = 0
-                    await asyncio.sleep(0)
+                    del event  # a parked worker keeps nothing alive
+                    burst += 1
+                    if burst == _BURST:
+                        burst = 0
+                        await asyncio.sleep(0)
+                if not self.watched and not self._parked_workers.watch(self):
+                    break
+                parked = create_future()
+                self.parked.append(parked)
+                if not await parked:
+                    break
+                burst = 0
         finally:
             self.workers.discard(task)
+
+    def _delivered(self) -> None:
+        if self.pending:  # 0: given up at closing, the cancellation swallowed
+            self.delivered += 1
+            self.settle_one()
 
     def _broken_off(self, task: asyncio.Task[None], event: Event, error: BaseException) -> None:
         """Handle what is no ordinary error of the function: re-raise it unless it is its own."""

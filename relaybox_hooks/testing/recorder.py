@@ -209,8 +209,13 @@ class Recording:
 
     async def _subscribers_done(self) -> None:
         await self._parts.emitter.inline_calls.wait_until_idle()
+        parked_workers = self._parts.registry.parked_workers
         while workers := {task for lane in self._busy_subscribers() for task in lane.tasks()}:
-            await asyncio.wait(workers)
+            parked = asyncio.ensure_future(parked_workers.wait_for_next())
+            try:
+                await asyncio.wait({*workers, parked}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                parked.cancel()
 
     def _busy_subscribers(self) -> list[Lane[Any]]:
         return [
