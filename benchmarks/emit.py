@@ -6,12 +6,9 @@ alone. Theirs call the function, with blinker inside ``send_async`` and with pye
 each event; ours puts the event into the subscriber's lane, whose worker calls the function
 behind the emitter's back. So all are timed until the function has run for the last event, in
 bursts: of 100, as when a server handles what has arrived on its sockets, and one at a time, where
-each event pays for a worker and a turn of the event loop of its own. What that takes at the least
-is listed: a bare turn of the loop, and one in which a task is started. Each bus hands the function
-the event's name or object, its data and its session.
-
-A function registered with ``inline=True`` runs inside ``emit``, as blinker's do, and is compared
-with them where the library has that option.
+each event pays for a turn of the event loop of its own. What that takes at the least is listed: a
+bare turn of the loop, and one in which a task is started. Each bus hands the function the event's
+name or object, its data and its session.
 """
 
 from __future__ import annotations
