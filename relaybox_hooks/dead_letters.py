@@ -140,16 +140,22 @@ class DeadLetterStore(Protocol):
 
 
 class MemoryDeadLetters:
-    """A :class:`DeadLetterStore` of the newest ones, up to a limit; what is evicted is counted.
+    """A :class:`DeadLetterStore` of the newest ones, up to two limits; what they cost is counted.
+
+    Args:
+        limit: how many are kept.
+        max_bytes: bytes of their events that are kept, the newest one's in any case.
 
     Attributes:
-        evicted: how many dead letters the limit has cost so far.
+        evicted: how many dead letters the limits have cost so far.
     """
 
-    __slots__ = ("_claimed", "_letters", "_limit", "evicted")
+    __slots__ = ("_bytes", "_claimed", "_letters", "_limit", "_max_bytes", "evicted")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_bytes: int) -> None:
         self._limit = limit
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._letters: OrderedDict[DeadLetter, None] = OrderedDict()
         #: Those that a replay is sending now.
         self._claimed: set[DeadLetter] = set()
@@ -163,9 +169,13 @@ class MemoryDeadLetters:
 
     def add(self, letter: DeadLetter, *, rejected: bool = False) -> None:
         self._letters[letter] = None
-        if len(self._letters) > self._limit:
+        self._bytes += len(letter.envelope.prefix)
+        while len(self._letters) > self._limit or (
+            self._bytes > self._max_bytes and len(self._letters) > 1
+        ):
             self.evicted += 1
-            self._letters.popitem(last=False)
+            oldest, _ = self._letters.popitem(last=False)
+            self._bytes -= len(oldest.envelope.prefix)
 
     def is_free(self, letter: DeadLetter) -> bool:
         return letter in self._letters and letter not in self._claimed
@@ -183,7 +193,9 @@ class MemoryDeadLetters:
             self._claimed.discard(letter)
 
     def remove(self, letter: DeadLetter, outcome: Outcome) -> None:
-        self._letters.pop(letter, None)
+        if letter in self._letters:
+            del self._letters[letter]
+            self._bytes -= len(letter.envelope.prefix)
 
     def replace(self, letter: DeadLetter, newer: DeadLetter) -> None:
         if letter in self._letters:

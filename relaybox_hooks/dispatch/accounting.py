@@ -22,9 +22,9 @@ class Accounting:
         totals: the counts of removed targets that have settled everything.
     """
 
-    def __init__(self, runtime: Runtime, dead_letter_limit: int) -> None:
+    def __init__(self, runtime: Runtime, dead_letter_limit: int, dead_letter_bytes: int) -> None:
         self._runtime = runtime
-        self.dead_letters: DeadLetterStore = MemoryDeadLetters(dead_letter_limit)
+        self.dead_letters: DeadLetterStore = MemoryDeadLetters(dead_letter_limit, dead_letter_bytes)
         self.totals: Totals = Totals()
         self.removed: set[Lane[Any]] = set()
 

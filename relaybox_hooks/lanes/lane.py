@@ -30,7 +30,9 @@ class Lane(Room[ItemT]):
     Attributes:
         committing: emits that will hand it an event once the journal has committed it, or their
             inline functions have returned.
-        limit: how many items may be pending.
+        limit: how many items may be pending now.
+        pending_bytes: bytes of the events that are pending, for webhooks.
+        size: how many items may be pending in general.
         workers: the running ones, and of a subscriber those that are parked.
     """
 
@@ -42,7 +44,9 @@ class Lane(Room[ItemT]):
         "failed",
         "limit",
         "pending",
+        "pending_bytes",
         "runtime",
+        "size",
         "workers",
     )
 
@@ -56,6 +60,8 @@ class Lane(Room[ItemT]):
         super().__init__(overflow)
         self.runtime: Runtime = runtime
         self.limit: int = limit
+        self.size: int = limit
+        self.pending_bytes: int = 0
         self.pending = 0
         self.accepted = 0
         self.delivered = 0
@@ -111,7 +117,9 @@ class Lane(Room[ItemT]):
         self.record_loss(item, reason, rejected=True)
 
     def full_error(self, advice: str) -> LaneFullError:
-        return LaneFullError(self.target, self.limit, advice)
+        if self.limit < self.size:
+            advice = f"max_pending_bytes: {self.pending_bytes} bytes are pending; {advice}"
+        return LaneFullError(self.target, self.size, advice)
 
     def settle_one(self) -> None:
         """Count one pending item as settled; its room goes to the first waiter, if there is one."""
@@ -123,8 +131,8 @@ class Lane(Room[ItemT]):
         if not runtime.outstanding and runtime.joiners:
             runtime.settled(0)
 
-    def start_worker(self, work: Coroutine[Any, Any, None], context: Context) -> None:
-        """Start a worker, kept from the garbage collector while it runs.
+    def start_worker(self, work: Coroutine[Any, Any, None], context: Context) -> asyncio.Task[None]:
+        """Start a worker and return its task, kept from the garbage collector while it runs.
 
         A worker removes itself from ``workers`` in the same step in which it finds no more work,
         so that the next ``enqueue`` starts another. The callback is for one that never begins:
@@ -135,3 +143,4 @@ class Lane(Room[ItemT]):
         task = asyncio.Task(work, loop=self.runtime.loop, context=context)
         self.workers.add(task)
         task.add_done_callback(self.workers.discard)
+        return task

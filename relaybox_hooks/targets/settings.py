@@ -10,10 +10,14 @@ from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.targets.webhook import OrderBy, Webhook, check_order_by
 from relaybox_hooks.validation import Overflow, check_int, check_kind, check_overflow, to_seconds
 
+#: Bytes of events that may be pending for one webhook, unless the user says otherwise.
+MAX_PENDING_BYTES: Final = 64 * 2**20
+
 #: Options that a webhook may override; ``None`` keeps the default. ``breaker`` is not listed,
 #: because its ``None`` means no breaker and ``"default"`` keeps the default.
 _OVERRIDABLE: Final = (
     "queue_size",
+    "max_pending_bytes",
     "overflow",
     "concurrency",
     "order_by",
@@ -28,6 +32,7 @@ class Settings:
     """Complete set of options, shared by all webhooks with the same values."""
 
     queue_size: int = 1000
+    max_pending_bytes: int = MAX_PENDING_BYTES
     overflow: Overflow = "wait"
     concurrency: int = 16
     order_by: OrderBy = "connection"
@@ -39,13 +44,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_int("queue_size", self.queue_size)
+        check_int("max_pending_bytes", self.max_pending_bytes)
         check_overflow("overflow", self.overflow)
         check_int("concurrency", self.concurrency)
         check_order_by("order_by", self.order_by)
         check_kind("retry", self.retry, RetryPolicy)
         check_kind("timeouts", self.timeouts, Timeouts)
         check_kind("breaker", self.breaker, BreakerPolicy)
-        check_int("max_response", self.max_response, least=0)
+        check_int("max_response", self.max_response, least=1024)
         object.__setattr__(self, "max_age", to_seconds("max_age", self.max_age, none=True))
 
     @property

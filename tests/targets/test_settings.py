@@ -27,6 +27,7 @@ def test_a_webhook_without_policies_shares_the_defaults() -> None:
     ("option", "value"),
     [
         ("queue_size", 5),
+        ("max_pending_bytes", 500),
         ("overflow", "raise"),
         ("concurrency", 1),
         ("order_by", "room"),
@@ -53,6 +54,7 @@ def test_no_age_limit_is_no_limit() -> None:
     ("option", "value"),
     [
         ("queue_size", 0),
+        ("max_pending_bytes", 0),
         ("overflow", "drop"),
         ("concurrency", 0),
         ("order_by", "user"),
