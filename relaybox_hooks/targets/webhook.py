@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from ssl import SSLContext
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 from uuid import NAMESPACE_URL, uuid5
@@ -57,6 +58,9 @@ _RESERVED: Final = frozenset(
 _STANDARD: Final = frozenset(
     {STANDARD_ID_HEADER, STANDARD_TIMESTAMP_HEADER, STANDARD_SIGNATURE_HEADER}
 )
+#: Makes the headers of a webhook's requests.
+HeadersFunction: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
+
 #: Options whose value the repr masks.
 _SECRETS: Final = ("previous_key", "standard_webhooks")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
@@ -85,10 +89,15 @@ class Webhook:
             same after a restart.
         name: name in logs and metrics.
         enabled: ``False`` keeps the webhook registered but sends nothing to it.
-        headers: headers of every request beside the protocol's own, which they cannot replace.
+        headers: headers of every request beside the protocol's own, which they cannot replace;
+            or an async function that makes them. Its result is kept until the endpoint answers
+            401: then it is called again, and the attempt made once more. Where it raises, the
+            attempt has failed and is tried again.
+        ssl: how to speak TLS with this endpoint: a client certificate, a private authority.
         app_pid: send only events of sessions with this ``app_pid``.
         concurrency: maximum number of requests in flight.
         queue_size: bound of the lane, in events.
+        max_pending_bytes: bound of the lane, in bytes of events.
         overflow: policy of a full lane.
         order_by: order key of deliveries.
         retry: schedule of retries.
@@ -111,12 +120,14 @@ class Webhook:
     id: str = field(default="", kw_only=True)
     name: str = field(default="", kw_only=True)
     enabled: bool = field(default=True, kw_only=True)
-    headers: Mapping[str, str] = field(
+    headers: Mapping[str, str] | HeadersFunction = field(
         default_factory=lambda: MappingProxyType({}), kw_only=True, repr=False, hash=False
     )
+    ssl: SSLContext | None = field(default=None, kw_only=True)
     app_pid: str | None = field(default=None, kw_only=True)
     concurrency: int | None = field(default=None, kw_only=True)
     queue_size: int | None = field(default=None, kw_only=True)
+    max_pending_bytes: int | None = field(default=None, kw_only=True)
     overflow: Overflow | None = field(default=None, kw_only=True)
     order_by: OrderBy | None = field(default=None, kw_only=True)
     retry: RetryPolicy | None = field(default=None, kw_only=True)
@@ -133,9 +144,8 @@ class Webhook:
         if self.standard_webhooks is not None:
             set_(self, "standard_webhooks", check_secrets(self.standard_webhooks))
         set_(self, "events", _checked_events(self.events))
-        reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
-        headers = checked_headers("Webhook.headers", self.headers, reserved)
-        set_(self, "headers", MappingProxyType(headers))
+        if not callable(self.headers):
+            set_(self, "headers", MappingProxyType(self.checked_headers(self.headers)))
         if not isinstance(self.name, str) or not self.name.isprintable():
             raise ConfigError("Webhook.name", self.name, "give printable text: it is for logs")
         if not isinstance(self.enabled, bool):
@@ -146,10 +156,13 @@ class Webhook:
         set_(self, "name", self.name or self.id)
         if self.app_pid is not None and not (isinstance(self.app_pid, str) and self.app_pid):
             raise ConfigError("Webhook.app_pid", self.app_pid, "give an application's public id")
+        check_kind("Webhook.ssl", self.ssl, SSLContext)
+        if self.ssl is not None and not self.url.lower().startswith("https:"):
+            raise ConfigError("Webhook.ssl", self.ssl, "its URL is not https; leave it out")
         self._check_policies()
 
     def _check_policies(self) -> None:
-        for option in ("concurrency", "queue_size"):
+        for option in ("concurrency", "queue_size", "max_pending_bytes"):
             if getattr(self, option) is not None:
                 check_int(f"Webhook.{option}", getattr(self, option))
         if self.overflow is not None:
@@ -175,6 +188,15 @@ class Webhook:
     def shown_url(self) -> str:
         """Return the URL for logs, without its query, which may contain a token."""
         return str(URL(self.url).with_query(None).with_fragment(None))
+
+    def checked_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return a copy of headers that may be sent to this webhook beside the protocol's own.
+
+        Raises:
+            ConfigError: they may not; names the header, and not its value.
+        """
+        reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
+        return checked_headers("Webhook.headers", headers, reserved)
 
     def key_at(self, time: float) -> str:
         """Return the signing key at ``time``, seconds since the Unix epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import traceback
 from copy import copy
 from dataclasses import FrozenInstanceError, replace
@@ -26,6 +27,7 @@ from relaybox_hooks import (
 URL = "https://example.com/hook"
 SECRET, OLD_SECRET = generate_standard_secret(), generate_standard_secret()
 MOMENT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CONTEXT = ssl.create_default_context()
 BEHIND = timezone(timedelta(hours=-7))
 
 
@@ -80,6 +82,11 @@ def webhook(**options: Any) -> Webhook:
         ({"name": "a\nb"}, r"Webhook.name='a\nb': give printable text: it is for logs"),
         ({"name": 5}, "Webhook.name=5: give printable text: it is for logs"),
         ({"enabled": "no"}, "Webhook.enabled='no': give True or False"),
+        ({"ssl": "cert.pem"}, "Webhook.ssl='cert.pem': give a SSLContext or None"),
+        (
+            {"ssl": CONTEXT, "url": "http://a/"},
+            "Webhook.ssl=<ssl.SSLContext object",
+        ),
         ({"app_pid": ""}, "Webhook.app_pid='': give an application's public id"),
         ({"app_pid": 5}, "Webhook.app_pid=5: give an application's public id"),
         ({"headers": {"a b": "c"}}, "Webhook.headers='a b': not a header name (RFC 9110 §5.6.2)"),
