@@ -31,7 +31,9 @@ from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.transport.egress import EgressPolicy
 
 #: Options of ``Hooks`` that are objects, which no file can hold.
-_IN_CODE: Final = frozenset({"http_session", "observers", "journal", "clock", "random"})
+_IN_CODE: Final = frozenset(
+    {"connector", "http_session", "observers", "journal", "clock", "random"}
+)
 
 #: Keys whose value is a table of a policy's arguments.
 _POLICIES: Final[Mapping[str, Callable[..., object]]] = {

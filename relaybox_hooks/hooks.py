@@ -10,7 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, Unpack, cast
 from warnings import warn
 
-from aiohttp import ClientSession
+from aiohttp import BaseConnector, ClientSession
 from aiohttp.helpers import AppKey  # aiohttp.web has it too, and is not for clients to import
 
 from relaybox_hooks import lifespan
@@ -18,20 +18,20 @@ from relaybox_hooks.clock import Clock
 from relaybox_hooks.dead_letters import Criteria, DeadLetter
 from relaybox_hooks.dispatch.lifecycle import Lifecycle
 from relaybox_hooks.dispatch.options import Options
-from relaybox_hooks.dispatch.parts import BOUND, Parts, compose
+from relaybox_hooks.dispatch.parts import BOUND, Parts, bind, compose, make_runtime
 from relaybox_hooks.dispatch.replay import ReplayReport
 from relaybox_hooks.dispatch.typed_calls import CustomT_contra, EmitCall, OnCall
-from relaybox_hooks.errors import ConfigError, HooksClosedError
 from relaybox_hooks.events import EventName, EventPattern
 from relaybox_hooks.observer import Notifier, Observer
 from relaybox_hooks.observers.logging import LoggingObserver
 from relaybox_hooks.stats import CloseReport, Receipt, Stats
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.settings import MAX_PENDING_BYTES
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import OrderBy, Webhook
+from relaybox_hooks.transport.budget import KEEPALIVE
 from relaybox_hooks.transport.egress import EgressPolicy
-from relaybox_hooks.transport.runtime import Runtime
-from relaybox_hooks.validation import Overflow, check_kind, to_seconds
+from relaybox_hooks.validation import Overflow
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from relaybox_hooks.durable.delivery_log import LogCriteria, LoggedDelivery
     from relaybox_hooks.journal.protocol import Journal
 
-#: Where ``hooks.setup(app)`` puts the hooks: ``request.app[HOOKS_KEY]``, in a sub-application's
-#: handler ``request.config_dict[HOOKS_KEY]``.
+#: Where ``hooks.setup(app)`` puts them; for a sub-application, in ``request.config_dict``.
 HOOKS_KEY: Final = AppKey["Hooks"]("HOOKS_KEY")
 
 
@@ -54,8 +53,8 @@ class Hooks(Generic[CustomT_contra]):
     Args:
         webhooks: to begin with.
         queue_size: each lane's bound, in events.
-        overflow: the policy of a full lane: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or
-            ``"raise"``.
+        max_pending_bytes: each webhook lane's bound in bytes, but for one event; not in a journal.
+        overflow: of a full lane: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or ``"raise"``.
         emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: without end.
         concurrency: how many requests are in flight per webhook, at most.
         order_by: deliveries of the same ``"connection"``, ``"room"`` or key of a function
@@ -66,14 +65,18 @@ class Hooks(Generic[CustomT_contra]):
         breaker: when a failing endpoint is sent nothing for a while; ``None`` for never.
         max_age: seconds after which an undelivered event is given up; ``None`` for never.
         max_body: bytes a request's body may have.
-        max_response: bytes read of a response's body, so that its connection can be reused.
+        max_response: raw bytes read of a response: head, framing and body. 1,024 at least.
+        max_connections: idle ones included; by default half the limit on open files, up to 512.
+        keepalive: seconds for which an idle connection is kept; 0 keeps none.
         egress: which addresses may be connected to.
-        http_session: the host's own session, neither configured nor closed here; ``egress``
-            and the limits on response headers do not reach it.
+        connector: the host's own, which dials; not closed here. ``egress`` does not reach it.
+        http_session: the host's own, which makes requests its own way; not closed here. Nothing
+            of ``egress``, ``max_connections``, ``keepalive`` or a second try on it reaches it.
         custom_events: names the server declares beside :data:`~relaybox_hooks.EVENTS`.
         observers: called for everything that happens.
         logging: whether losses, breakers and failing subscribers are logged.
         dead_letter_limit: how many dead letters are kept in memory, without a journal.
+        dead_letter_bytes: bytes of their events, the newest one's in any case.
         journal: keeps deliveries, so that a crash loses none; opened by ``start`` and
             closed by ``aclose``. With it nothing of a webhook is dropped or waits because its
             lane is full: ``queue_size`` is what it has in memory, the journal bounds the rest.
@@ -112,6 +115,7 @@ class Hooks(Generic[CustomT_contra]):
         webhooks: Iterable[Webhook] = (),
         *,
         queue_size: int = 1000,
+        max_pending_bytes: int = MAX_PENDING_BYTES,
         overflow: Overflow = "wait",
         emit_timeout: float | timedelta | None = None,
         concurrency: int = 16,
@@ -122,12 +126,16 @@ class Hooks(Generic[CustomT_contra]):
         max_age: float | timedelta | None = None,
         max_body: int = 1_048_576,
         max_response: int = 65_536,
+        max_connections: int | None = None,
+        keepalive: float | timedelta = KEEPALIVE,
         egress: EgressPolicy = EgressPolicy.DEFAULT,
+        connector: BaseConnector | None = None,
         http_session: ClientSession | None = None,
         custom_events: Iterable[str] = (),
         observers: Iterable[Observer] = (),
         logging: bool = True,
         dead_letter_limit: int = 10_000,
+        dead_letter_bytes: int = 64 * 2**20,
         journal: Journal | None = None,
         retention: RetentionPolicy | None = None,
         close_timeout: float | timedelta = 10.0,
@@ -136,6 +144,7 @@ class Hooks(Generic[CustomT_contra]):
     ) -> None:
         options = Options(
             queue_size=queue_size,
+            max_pending_bytes=max_pending_bytes,
             overflow=overflow,
             emit_timeout=emit_timeout,
             concurrency=concurrency,
@@ -146,24 +155,23 @@ class Hooks(Generic[CustomT_contra]):
             max_age=max_age,
             max_body=max_body,
             max_response=max_response,
+            max_connections=max_connections,
+            keepalive=keepalive,
             egress=egress,
             custom_events=custom_events,
             logging=logging,
             dead_letter_limit=dead_letter_limit,
+            dead_letter_bytes=dead_letter_bytes,
             retention=retention,
             close_timeout=close_timeout,
         )
-        check_kind("http_session", http_session, ClientSession)
         notifier = Notifier(observers, LoggingObserver() if logging else None)
-        runtime = Runtime(notifier, random, clock=clock, session=http_session)
-        parts = compose(options, runtime, journal)
-        self._parts = parts
-        self._lifecycle = Lifecycle(parts, egress)
-        self._close_timeout = to_seconds("close_timeout", close_timeout, zero=True)
-        # Bound once, unless a subclass has its own: an emit is then one look-up and one call.
-        for name in BOUND:
-            if getattr(type(self), name) is getattr(Hooks, name):
-                setattr(self, name, getattr(self, name))
+        runtime = make_runtime(
+            options, notifier, random, clock=clock, connector=connector, http_session=http_session
+        )
+        self._parts = compose(options, runtime, journal)
+        self._lifecycle = Lifecycle(self._parts, options)
+        bind(self, Hooks)
         for webhook in webhooks:
             self.add_webhook(webhook)
 
@@ -307,12 +315,7 @@ class Hooks(Generic[CustomT_contra]):
             HooksClosedError: before ``start()``.
             JournalError: it cannot be read.
         """
-        gateway = self._parts.gateway
-        if gateway is None:
-            raise ConfigError("journal", None, "the log of deliveries is kept in a journal")
-        if not gateway.opened:
-            raise HooksClosedError(self._parts.runtime.state)
-        return await gateway.log.select(**criteria)
+        return await self._parts.delivery_log().select(**criteria)
 
     async def replay(self, *, rate: float = 50.0, **criteria: Unpack[Criteria]) -> ReplayReport:
         """Send dead letters again, chosen as in :meth:`dead_letters`: one attempt each.
@@ -356,10 +359,7 @@ class Hooks(Generic[CustomT_contra]):
             How much was delivered, and left: for webhooks it stays in the journal or, where there
             is none, is dead-lettered (``shutdown``) and logged.
         """
-        limit = self._close_timeout
-        if timeout is not None:
-            limit = to_seconds("timeout", timeout, zero=True)
-        return await self._lifecycle.aclose(limit)
+        return await self._lifecycle.aclose(timeout)
 
     async def __aenter__(self) -> Self:
         await self.start()

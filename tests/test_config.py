@@ -117,10 +117,14 @@ order_by = "none"
 breaker = false
 max_age = 60
 max_body = 1000
-max_response = 0
+max_response = 2000
+max_pending_bytes = 100_000
+max_connections = 64
+keepalive = 30
 custom_events = ["order:paid"]
 logging = false
 dead_letter_limit = 7
+dead_letter_bytes = 1_000_000
 close_timeout = 2
 retry.attempts = 1
 timeouts.total = 3
@@ -143,7 +147,8 @@ allow_hosts = ["hooks.internal"]
         public_only=True, allow_networks=["10.1.0.0/16"], allow_hosts=["hooks.internal"]
     )
     assert options["retention"] == RetentionPolicy(count=10, dead=60)
-    objects = {"webhooks", "http_session", "observers", "journal", "clock", "random"}
+    objects = {"webhooks", "connector", "http_session", "observers", "journal", "clock", "random"}
+    assert (options["max_connections"], options["keepalive"]) == (64, 30)
     assert options.keys() == inspect.signature(Hooks).parameters.keys() - objects
     assert isinstance(Hooks.from_config(file), Hooks)
 
@@ -186,6 +191,8 @@ MISTAKES = {
     "'raise'",
     "custom_events = ['a b']": "custom_events='a b': a name is words of letters, digits, '_', '.' "
     "and '-' joined by ':'",
+    "connector = 'tcp'": "connector: a file cannot hold it; pass Hooks.from_config(..., "
+    "connector=...)",
     "observers = []": "observers: a file cannot hold it; pass Hooks.from_config(..., "
     "observers=...)",
     "retry = 5": "retry: write a table: attempts, initial, factor, maximum, jitter, statuses",

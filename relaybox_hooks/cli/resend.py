@@ -9,6 +9,7 @@ from typing import Any
 from relaybox_hooks.config import Configuration
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.dispatch.options import Options
+from relaybox_hooks.dispatch.parts import make_runtime
 from relaybox_hooks.dispatch.replay import ReplayReport, ReplayTarget, send_again
 from relaybox_hooks.durable.journal_dead_letters import JournalDeadLetters
 from relaybox_hooks.durable.stored import dead_letter_of
@@ -18,7 +19,6 @@ from relaybox_hooks.outcome import ENDPOINT_GONE, Outcome
 from relaybox_hooks.targets.settings import resolve
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.transport.endpoint import Endpoint
-from relaybox_hooks.transport.runtime import Runtime
 
 
 async def resend(
@@ -45,7 +45,7 @@ async def resend(
     states = {head.webhook_id: head.state for head in await journal.lanes(PERMANENT)}
     options = Options(**_values(configuration.options))
     targets = _targets(configuration, options, states)
-    runtime = Runtime(Notifier(()), random.random)
+    runtime = make_runtime(options, Notifier(()), random.random)
     runtime.start()
     store = JournalDeadLetters(journal, lambda change: _commit(journal, change), runtime.clock.time)
 

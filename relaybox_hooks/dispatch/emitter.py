@@ -323,7 +323,10 @@ class Emitter:
         for lane, _ in emission.committing:
             lane.committing += 1
         try:
-            await gateway.store(envelope, emission.stored, emission, self._emit_timeout)
+            append = gateway.store(envelope, emission.stored, emission)
+            if append.waiter is not None:
+                await gateway.room_for(append.waiter, self._emit_timeout)
+            await append.stored
         except BaseException:
             self._finish(emission)
             raise

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from relaybox_hooks.dispatch import shutdown
 from relaybox_hooks.dispatch.emitter import Emitter
 from relaybox_hooks.dispatch.inline_calls import is_awaited_by
+from relaybox_hooks.dispatch.options import Options
 from relaybox_hooks.dispatch.parts import Parts
 from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.lanes.lane import Lane, current_lane
+from relaybox_hooks.observer import logger
 from relaybox_hooks.stats import CloseReport, Stats
-from relaybox_hooks.transport.egress import EgressPolicy
+from relaybox_hooks.validation import to_seconds
 
 
 class Lifecycle:
@@ -21,12 +24,13 @@ class Lifecycle:
 
     Args:
         parts: of one ``Hooks``.
-        egress: the addresses that may be connected to.
+        options: of the same.
     """
 
-    def __init__(self, parts: Parts, egress: EgressPolicy) -> None:
+    def __init__(self, parts: Parts, options: Options) -> None:
         self._parts = parts
-        self._egress = egress
+        self._options = options
+        self._close_timeout = to_seconds("close_timeout", options.close_timeout, zero=True)
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[CloseReport] | None = None
 
@@ -55,17 +59,33 @@ class Lifecycle:
             if runtime.state != "new":  # closed meanwhile
                 await gateway.aclose()
                 raise HooksClosedError(runtime.state)
-        runtime.open_session(self._egress)
+        runtime.open_session(self._options.egress)
         if gateway is not None:
             self._parts.registry.take_over_all()
             gateway.begin()
         runtime.state = "open"
         self._parts.emitter.refresh()
+        if self._options.logging:
+            self._warn_of_few_connections()
         if runtime.notifier.started:
             runtime.notifier.notify(runtime.notifier.started, stats)
 
-    async def aclose(self, timeout: float) -> CloseReport:
-        """Drain for at most ``timeout`` seconds and close the parts; see ``Hooks.aclose``."""
+    def _warn_of_few_connections(self) -> None:
+        budget, webhooks = self._parts.runtime.budget, len(self._parts.registry.webhooks)
+        if budget is not None and webhooks > budget.maximum:
+            logger.warning(
+                "%d webhooks are registered and max_connections is %d: when more of them have work "
+                "at a time, they wait for one another; raise max_connections, and with it the "
+                "limit on open files",
+                webhooks,
+                budget.maximum,
+            )
+
+    async def aclose(self, timeout: float | timedelta | None) -> CloseReport:
+        """Drain and close the parts; see ``Hooks.aclose``."""
+        limit = self._close_timeout
+        if timeout is not None:
+            limit = to_seconds("timeout", timeout, zero=True)
         self.check_outside("aclose")
         if self._closing is not None:
             return await asyncio.shield(self._closing)
@@ -78,7 +98,7 @@ class Lifecycle:
         drain = shutdown.Drain(runtime.loop)
         lanes = list(self._parts.registry.lanes())
         before = sum(lane.delivered for lane in lanes), sum(lane.failed for lane in lanes)
-        task = runtime.loop.create_task(self._close(lanes, before, drain, timeout))
+        task = runtime.loop.create_task(self._close(lanes, before, drain, limit))
         self._closing = task
         try:
             return await asyncio.shield(task)

@@ -6,18 +6,23 @@ from collections.abc import Callable
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from aiohttp import BaseConnector, ClientSession
+
+from relaybox_hooks.clock import Clock
 from relaybox_hooks.dispatch.accounting import Accounting
 from relaybox_hooks.dispatch.emitter import Emitter
 from relaybox_hooks.dispatch.options import Options
 from relaybox_hooks.dispatch.registry import Registry
 from relaybox_hooks.dispatch.replay import Replayer
-from relaybox_hooks.errors import ConfigError
+from relaybox_hooks.errors import ConfigError, HooksClosedError
 from relaybox_hooks.events import Catalogue
+from relaybox_hooks.observer import Notifier
 from relaybox_hooks.targets.policies import RetentionPolicy
 from relaybox_hooks.transport.runtime import Runtime
-from relaybox_hooks.validation import to_seconds
+from relaybox_hooks.validation import check_kind, to_seconds
 
 if TYPE_CHECKING:
+    from relaybox_hooks.durable.delivery_log import DeliveryLog
     from relaybox_hooks.durable.journal_gateway import JournalGateway
     from relaybox_hooks.journal.protocol import Journal
 
@@ -32,6 +37,19 @@ class Parts(NamedTuple):
     emitter: Emitter
     replayer: Replayer
     gateway: JournalGateway | None
+
+    def delivery_log(self) -> DeliveryLog:
+        """Return the log of deliveries.
+
+        Raises:
+            ConfigError: there is no journal.
+            HooksClosedError: it is not open yet.
+        """
+        if self.gateway is None:
+            raise ConfigError("journal", None, "the log of deliveries is kept in a journal")
+        if not self.gateway.opened:
+            raise HooksClosedError(self.runtime.state)
+        return self.gateway.log
 
 
 class PartMethod:
@@ -64,10 +82,53 @@ BOUND: Final = {
 }
 
 
+def bind(hooks: object, base: type) -> None:
+    """Bind the parts' methods to ``hooks`` once, but for those that its class overrides.
+
+    An emit is then one look-up and one call.
+
+    Args:
+        hooks: an instance of ``base``, which has its parts.
+        base: the class that has the methods as :class:`PartMethod`.
+    """
+    for name in BOUND:
+        if getattr(type(hooks), name) is getattr(base, name):
+            setattr(hooks, name, getattr(hooks, name))
+
+
+def make_runtime(
+    options: Options,
+    notifier: Notifier,
+    random: Callable[[], float],
+    *,
+    clock: Clock | None = None,
+    connector: BaseConnector | None = None,
+    http_session: ClientSession | None = None,
+) -> Runtime:
+    """Make the runtime of a ``Hooks``.
+
+    Raises:
+        ConfigError: a session or connector that is none, or both of them.
+    """
+    check_kind("http_session", http_session, ClientSession)
+    check_kind("connector", connector, BaseConnector)
+    if http_session is not None and connector is not None:
+        raise ConfigError("connector", connector, "the http_session has one of its own; give one")
+    return Runtime(
+        notifier,
+        random,
+        clock=clock,
+        session=http_session,
+        connector=connector,
+        max_connections=options.max_connections,
+        keepalive=to_seconds("keepalive", options.keepalive, zero=True),
+    )
+
+
 def compose(options: Options, runtime: Runtime, journal: Journal | None) -> Parts:
     """Make the parts of a ``Hooks``, from the ground up."""
     catalogue = Catalogue(options.custom_events)
-    accounting = Accounting(runtime, options.dead_letter_limit)
+    accounting = Accounting(runtime, options.dead_letter_limit, options.dead_letter_bytes)
     gateway = None
     if journal is not None:
         if not hasattr(journal, "append_nowait"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from sys import maxsize
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from relaybox_hooks.dispatch.accounting import Accounting
@@ -272,7 +273,7 @@ class Registry:
         make_queue: MakeQueue = _make_memory_queue
         if self._gateway is not None:
             # In a journal it is the journal's room that counts, and its policy.
-            settings = replace(settings, overflow=self._gateway.overflow)
+            settings = replace(settings, overflow=self._gateway.overflow, max_pending_bytes=maxsize)
             make_queue = self._gateway.make_queue
         return WebhookLane(self._runtime, webhook, settings, make_queue, self._callbacks)
 

@@ -202,13 +202,12 @@ class JournalGateway:
 
     # Emitting
 
-    async def store(
+    def store(
         self,
         envelope: Envelope,
         deliveries: list[tuple[WebhookLane, Delivery]],
         appender: Appender,
-        timeout: float,
-    ) -> None:
+    ) -> Append:
         """Store an event, whatever becomes of the caller.
 
         Args:
@@ -216,22 +215,25 @@ class JournalGateway:
             deliveries: the lanes it goes to, each with its delivery; a lane that was removed
                 meanwhile is replaced by that of the same webhook, if it is registered again.
             appender: told when it is stored, or that it was not: also where an error is raised.
-            timeout: seconds to wait for room in the journal.
+
+        Returns:
+            What becomes of it: the caller awaits :meth:`room_for` where that has a ``waiter``,
+            and ``stored``.
 
         Raises:
             JournalFullError: there is no room, and none is to be waited for.
-            JournalError: it was not stored.
-            HooksClosedError: closing has ended the wait for room.
         """
         append = Append(envelope, deliveries, self._room, appender)
         try:
-            outcome: bool | Waiter[Append] = self._room.append_at_once(append)
-            if not outcome:
+            if not self._room.append_at_once(append):
                 self._room.check(append)
                 outcome = self._room.offer(append, wait=True)
+                append.waiter = outcome if isinstance(outcome, Waiter) else None
         except RelayboxHooksError:
             appender.append_failed()
             raise
-        if isinstance(outcome, Waiter):
-            await wait_for_room([(self._room, outcome)], self._runtime.clock, timeout)
-        await append.stored
+        return append
+
+    async def room_for(self, waiter: Waiter[Append], timeout: float) -> None:
+        """Wait for room in the journal for ``timeout`` seconds; then the event is dropped."""
+        await wait_for_room([(self._room, waiter)], self._runtime.clock, timeout)

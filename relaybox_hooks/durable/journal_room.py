@@ -11,7 +11,7 @@ from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.journal.errors import JournalFullError
 from relaybox_hooks.journal.protocol import Journal, Targets
 from relaybox_hooks.lanes.delivery import Delivery
-from relaybox_hooks.lanes.room import Room
+from relaybox_hooks.lanes.room import Room, Waiter
 from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.wire.envelope import Envelope
 
@@ -43,8 +43,10 @@ class Append:
     Attributes:
         pending: whether its deliveries are pending; else there was no room, and they are dead
             letters.
-        stored: done when it is stored.
+        stored: done when it is stored; fails with JournalError where it was not, and with
+            HooksClosedError where closing has ended the wait for room.
         targets: the webhooks it goes to, with the order keys.
+        waiter: waits for room; ``None`` where there was some, or none is to be waited for.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Append:
         "pending",
         "stored",
         "targets",
+        "waiter",
     )
 
     def __init__(
@@ -68,6 +71,7 @@ class Append:
         self.deliveries: list[tuple[WebhookLane, Delivery]] = deliveries
         self.targets: Targets = [(lane.webhook.id, each.key) for lane, each in deliveries]
         self.pending: bool = True
+        self.waiter: Waiter[Append] | None = None
         self.stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._room = room
         self._appender = appender

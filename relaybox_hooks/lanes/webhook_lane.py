@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
-from relaybox_hooks.clock import Alarm
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.events import Event
-from relaybox_hooks.lanes.breaker import Breaker
+from relaybox_hooks.lanes.breaker_gate import BreakerGate
 from relaybox_hooks.lanes.callbacks import LaneCallbacks
 from relaybox_hooks.lanes.delivery import IN_FLIGHT, READY, REMOVED, Delivery
 from relaybox_hooks.lanes.delivery_queue import DeliveryQueue
@@ -18,23 +17,23 @@ from relaybox_hooks.lanes.lane import Lane
 from relaybox_hooks.outcome import DELIVERED, ENDPOINT_GONE, RETRY, Outcome, next_delay
 from relaybox_hooks.stats import TargetStats
 from relaybox_hooks.targets.order_key import key_function
-from relaybox_hooks.targets.policies import CLOSED, OPEN, BreakerState
+from relaybox_hooks.targets.policies import CLOSED, BreakerState
 from relaybox_hooks.targets.settings import Settings
 from relaybox_hooks.targets.webhook import Webhook
-from relaybox_hooks.transport.attempt import INTERRUPTED, Attempter
+from relaybox_hooks.transport.attempt import INTERRUPTED, TIMED_OUT, Attempter
 from relaybox_hooks.transport.endpoint import Endpoint
 from relaybox_hooks.transport.runtime import Runtime
+from relaybox_hooks.transport.starts import Starts, Waiting
 
 _NEVER: Final = float("inf")
 
-#: Makes the queue of a lane.
 MakeQueue: TypeAlias = "Callable[[WebhookLane], DeliveryQueue]"
 
 
 class WebhookLane(Lane[Delivery]):
     """A webhook's deliveries, and the workers that make its attempts.
 
-    Mutable state besides the counts: the queue, the breaker, and two timers.
+    Mutable state: counts, queue and breaker; ``asked``, ``slow``, ``workers`` for ``Starts``.
 
     Args:
         runtime: shared with the other lanes.
@@ -45,20 +44,9 @@ class WebhookLane(Lane[Delivery]):
     """
 
     __slots__ = (
-        "_breaker_alarm",
-        "_callbacks",
-        "_endpoint",
-        "_expiry",
-        "_suspended",
-        "breaker",
-        "closed_for",
-        "in_flight",
-        "key_of",
-        "queue",
-        "replayed",
-        "retried",
-        "settings",
-        "webhook",
+        *("_beginning", "_breaker_gate", "_callbacks", "_endpoint", "_expiry", "_suspended"),
+        *("asked", "closed_for", "in_flight", "key_of", "queue", "replayed", "retried"),
+        *("settings", "slow", "webhook"),
     )
 
     # Of the base class; named again, because a type checker asks for it where they are counted.
@@ -66,7 +54,9 @@ class WebhookLane(Lane[Delivery]):
     delivered: int
     dropped: int
     failed: int
+    limit: int
     pending: int
+    pending_bytes: int
 
     def __init__(
         self,
@@ -87,15 +77,21 @@ class WebhookLane(Lane[Delivery]):
         #: Returns a delivery's order key; ``None`` for the connection's.
         self.key_of: Callable[[Event], str | None] | None = key_function(settings.order_by)
         self.queue: DeliveryQueue = make_queue(self)
-        self.breaker = Breaker(settings.breaker) if settings.breaker else None
+        self._breaker_gate: BreakerGate | None = None
+        if settings.breaker:
+            self._breaker_gate = BreakerGate(
+                runtime, settings.breaker, self.fill, self._breaker_changed
+            )
         self._callbacks = callbacks
         self._suspended = False
+        self.asked: Waiting | None = None
+        self.slow: bool = False
+        #: Workers that were started and have not begun.
+        self._beginning = 0
         self._expiry: Expiry | None = None
         if settings.max_age_seconds != _NEVER:
             self._expiry = Expiry(runtime, self.queue, settings.max_age_seconds, self._expire)
-        # Made when they are first needed, for the sake of webhooks that are idle and never fail.
-        self._endpoint: Endpoint | None = None
-        self._breaker_alarm: Alarm | None = None
+        self._endpoint: Endpoint | None = None  # made when it is first needed
 
     @property
     def target(self) -> str:
@@ -119,6 +115,9 @@ class WebhookLane(Lane[Delivery]):
         self.accepted += 1
         self.pending += 1
         self.runtime.outstanding += 1
+        self.pending_bytes += len(item.envelope.prefix)
+        if self.pending_bytes >= self.settings.max_pending_bytes:
+            self.limit = 0  # until there are fewer: the emitter looks at nothing else
         if self.queue.put(item):
             self.entered(item)
 
@@ -127,13 +126,19 @@ class WebhookLane(Lane[Delivery]):
         if self._expiry is not None:
             self._expiry.watch(delivery)
         if delivery.state == READY and len(self.workers) < self.settings.concurrency:
-            if self.breaker is None or self.breaker.state == CLOSED:
-                self._start()
+            gate, starts = self._breaker_gate, self.runtime.starts
+            closed = gate is None or gate.breaker.state == CLOSED
+            if starts.at_once and closed and not (self.slow or self._suspended):
+                starts.at_once -= 1
+                starts.beginning += 1
+                starts.running += 1
+                self.start_one()
             else:
                 self.fill()
 
     def drop_oldest(self, item: Delivery) -> None:
-        self.drop_one()
+        while self.drop_one() and not self.limit:
+            pass
 
     def drop_one(self) -> bool:
         """Drop the oldest delivery that is not in flight; return whether there was one."""
@@ -141,11 +146,18 @@ class WebhookLane(Lane[Delivery]):
         if oldest is None:
             return False
         self.dropped += 1
+        self._free(oldest)
         self.pending -= 1
         self.runtime.settled()
         self.record_loss(oldest, "overflow")
         self.fill()  # it may have blocked the next of its key
         return True
+
+    def _free(self, delivery: Delivery) -> None:
+        """Count the bytes of a delivery as pending no longer."""
+        self.pending_bytes -= len(delivery.envelope.prefix)
+        if not self.limit and self.pending_bytes < self.settings.max_pending_bytes:
+            self.limit = self.size
 
     def record_loss(self, item: Delivery, reason: Reason, *, rejected: bool = False) -> None:
         notifier, envelope = self.runtime.notifier, item.envelope
@@ -159,14 +171,12 @@ class WebhookLane(Lane[Delivery]):
         self.accepted += pending
         self.pending += pending
         self.runtime.outstanding += pending
-        clock = self.runtime.clock
-        if breaker and self.breaker is not None:
-            self.breaker.restore(breaker, clock.monotonic(), clock.time())
+        if breaker and self._breaker_gate is not None:
+            self._breaker_gate.restore(breaker)
 
     def saved_breaker(self) -> dict[str, float] | None:
         """Return the breaker's state that is to survive a restart; ``None`` if there is none."""
-        breaker, clock = self.breaker, self.runtime.clock
-        return None if breaker is None else breaker.saved(clock.monotonic(), clock.time())
+        return None if self._breaker_gate is None else self._breaker_gate.saved()
 
     # Closing and reopening
 
@@ -184,8 +194,8 @@ class WebhookLane(Lane[Delivery]):
         """Take in and try again, with a new breaker: much may be mended."""
         self.closed_for = None
         self.queue.reopen()
-        if self.settings.breaker:
-            self.breaker = Breaker(self.settings.breaker)
+        if self._breaker_gate is not None:
+            self._breaker_gate.renew()
 
     def suspend(self) -> None:
         self._suspended = True
@@ -195,6 +205,7 @@ class WebhookLane(Lane[Delivery]):
         left = self.pending
         for delivery in self.queue.clear():
             self.failed += 1
+            self._free(delivery)
             self.settle_one()
             self.record_loss(delivery, "shutdown")
         self.runtime.settled(self.pending)  # the rest is kept, and is pending after a restart
@@ -205,8 +216,8 @@ class WebhookLane(Lane[Delivery]):
 
     def cancel_timers(self) -> None:
         self.queue.cancel_timers()
-        if self._breaker_alarm is not None:
-            self._breaker_alarm.cancel()
+        if self._breaker_gate is not None:
+            self._breaker_gate.cancel_timer()
         if self._expiry is not None:
             self._expiry.cancel()
 
@@ -222,7 +233,7 @@ class WebhookLane(Lane[Delivery]):
             dropped=self.dropped,
             pending=self.pending,
             in_flight=self.in_flight,
-            breaker=self.breaker.state if self.breaker else None,
+            breaker=self._breaker_gate.breaker.state if self._breaker_gate else None,
             enabled=self.closed_for is None,
             oldest=oldest.envelope.time if oldest else None,
             replayed=self.replayed,
@@ -231,67 +242,75 @@ class WebhookLane(Lane[Delivery]):
     # Workers
 
     def fill(self) -> None:
-        """Start as many workers as there is ready work for."""
-        breaker = self.breaker
-        if breaker is not None and breaker.state != CLOSED:
-            if breaker.state == OPEN and self.queue.ready_count:
-                if self.runtime.clock.monotonic() < breaker.until:
-                    self._wait_for_probe(breaker)
-                elif len(self.workers) < self.settings.concurrency:
-                    self._start()
-            return
-        idle = self.settings.concurrency - len(self.workers)
-        for _ in range(min(idle, self.queue.ready_count)):
-            self._start()
+        """Start as many workers as there is ready work for, or have them started."""
+        while self.wants_worker() and self.runtime.starts.admit(self):
+            self.start_one()
 
-    def _start(self) -> None:
-        if not self._suspended:
-            self.start_worker(self._work(), self.runtime.context.copy())
+    def wants_worker(self) -> bool:
+        """Return whether there is work for one worker more."""
+        if self._suspended or len(self.workers) >= self.settings.concurrency:
+            return False
+        if self.queue.ready_count <= self._beginning:
+            return False
+        gate = self._breaker_gate
+        return gate is None or gate.breaker.state == CLOSED or gate.probe_is_due()
 
-    async def _work(self) -> None:
-        attempter = Attempter(self.runtime)
+    def start_one(self) -> None:
+        """Start a worker."""
+        self._beginning += 1
+        self.start_worker(self._work(self.slow), self.runtime.context.copy())
+
+    @staticmethod
+    def _all_begun(starts: Starts) -> None:
+        if starts.waiting:
+            starts.all_begun()
+        else:
+            starts.at_once = min(starts.batch, starts.maximum - starts.running)
+
+    async def _work(self, slow: bool) -> None:
+        starts, attempts = self.runtime.starts, 0
+        self._beginning -= 1
+        starts.beginning -= 1
+        if not starts.beginning:
+            self._all_begun(starts)
+        endpoint, attempter = self.endpoint, Attempter(self.runtime)
         attempter.task.remove_done_callback(self.workers.discard)
+        delivery: Delivery | None
         try:
             while True:
                 if self._expiry is not None:
                     self._expire()  # one that waited long for room may be too old already
-                breaker = self.breaker
-                if breaker is None or breaker.state == CLOSED:
+                gate = self._breaker_gate
+                if gate is None or gate.breaker.state == CLOSED:
                     delivery = self.queue.next()
                 else:
-                    delivery = self._next_probe(breaker)
+                    delivery = gate.next_probe(self.queue)
                 if delivery is None:
                     break
-                await self._attempt(attempter, delivery)
+                generation = gate.breaker.generation if gate else 0
+                self.in_flight += 1
+                try:
+                    outcome = await attempter.attempt(
+                        endpoint, self.webhook, delivery.envelope, delivery.attempts + 1
+                    )
+                except asyncio.CancelledError:
+                    self._interrupted(delivery, attempter, generation)
+                    raise
+                finally:
+                    self.in_flight -= 1
+                self.slow = outcome is TIMED_OUT
+                self._settle(delivery, outcome, attempter, generation)
+                attempts += 1
+                if self.slow != slow or (starts.waiting and starts.must_yield(self, attempts)):
+                    break
         finally:
             self.workers.discard(attempter.task)
-
-    def _next_probe(self, breaker: Breaker) -> Delivery | None:
-        """Return the delivery to probe the endpoint with, if the breaker admits one."""
-        if not self.queue.ready_count:
-            return None
-        before = breaker.state
-        if not breaker.admit(self.runtime.clock.monotonic()):
-            if breaker.state == OPEN:
-                self._wait_for_probe(breaker)
-            return None
-        delivery = self.queue.next()  # before any observer can take it away
-        self._breaker_changed(before)
-        return delivery
-
-    async def _attempt(self, attempter: Attempter, delivery: Delivery) -> None:
-        generation = self.breaker.generation if self.breaker else 0
-        self.in_flight += 1
-        try:
-            outcome = await attempter.attempt(
-                self.endpoint, self.webhook, delivery.envelope, delivery.attempts + 1
-            )
-        except asyncio.CancelledError:
-            self._interrupted(delivery, attempter, generation)
-            raise
-        finally:
-            self.in_flight -= 1
-        self._settle(delivery, outcome, attempter, generation)
+            starts.running -= 1
+            starts.slow_running -= slow
+            if starts.waiting:
+                starts.launch()
+        if delivery is not None:
+            self.fill()
 
     # Outcomes
 
@@ -300,8 +319,8 @@ class WebhookLane(Lane[Delivery]):
         if attempter.outcome is not None:
             self._settle(delivery, attempter.outcome, attempter, generation)
             return
-        if self.breaker is not None:
-            self.breaker.inconclusive(self.runtime.clock.monotonic(), generation)
+        if self._breaker_gate is not None:
+            self._breaker_gate.inconclusive(generation)
         if delivery.state != REMOVED:
             self._record(delivery, INTERRUPTED)
             self.queue.requeue(delivery)
@@ -314,15 +333,16 @@ class WebhookLane(Lane[Delivery]):
             return  # given up at closing, before this worker had ended
         self._record(delivery, outcome)
         verdict = outcome.verdict
-        breaker = self.breaker
-        if breaker is not None and not (breaker.healthy and verdict == DELIVERED):
-            self._judge(breaker, outcome, generation)
+        gate = self._breaker_gate
+        if gate is not None and not (gate.breaker.healthy and verdict == DELIVERED):
+            gate.judge(outcome, generation)
         wait = None
         if verdict == RETRY and self.closed_for is None:
             policy = self.settings.retry
             wait = next_delay(outcome, delivery.attempts, policy, self.runtime.random)
         self._report(delivery, outcome, attempter, wait)
         if verdict == DELIVERED:
+            self._free(delivery)
             self.queue.complete(delivery)
             self.delivered += 1
             self.settle_one()
@@ -359,37 +379,18 @@ class WebhookLane(Lane[Delivery]):
         """Make a dead letter of a delivery."""
         if delivery.state == REMOVED:
             return  # an observer of the one before disabled or removed the webhook
+        self._free(delivery)
         self.queue.discard(delivery)
         self.failed += 1
         self.settle_one()
         self.record_loss(delivery, reason)
 
-    # Breaker
-
-    def _judge(self, breaker: Breaker, outcome: Outcome, generation: int) -> None:
-        """Report an outcome to the breaker: any answer but "later" shows a working endpoint."""
-        before = breaker.state
-        if outcome.verdict == RETRY:
-            breaker.failure(self.runtime.clock.monotonic(), generation)
-        elif outcome.status is not None:
-            breaker.success()
-        else:
-            breaker.inconclusive(self.runtime.clock.monotonic(), generation)
-        if breaker.state != before:
-            self._breaker_changed(before)
-            self.fill()
-
     def _breaker_changed(self, before: BreakerState) -> None:
         self._callbacks.state_changed(self.target)
         notifier = self.runtime.notifier
-        if notifier.breaker_changed and self.breaker is not None:
-            after = self.breaker.state
+        if notifier.breaker_changed and self._breaker_gate is not None:
+            after = self._breaker_gate.breaker.state
             notifier.notify(notifier.breaker_changed, self.webhook, before, after)
-
-    def _wait_for_probe(self, breaker: Breaker) -> None:
-        if self._breaker_alarm is None:
-            self._breaker_alarm = Alarm(self.runtime, self.fill)
-        self._breaker_alarm.set(breaker.until)
 
     def _expire(self) -> None:
         expired = self._expiry.find() if self._expiry is not None else ()

@@ -32,6 +32,7 @@ _AnyFault = TypeVar("_AnyFault", bound=Fault)  # a Mapping's keys are invariant
 class FaultScript(ABC):
     """Base class of scripts, which choose the fault of each request. One per receiver."""
 
+    @abstractmethod
     def accept(self, connection: int) -> Fault | None:
         """Return a fault to play before anything of a connection is read, usually ``None``.
 
@@ -41,7 +42,6 @@ class FaultScript(ABC):
         Returns:
             a fault whose stage is ``"accepted"`` or ``"connected"``, or ``None``.
         """
-        return None
 
     @abstractmethod
     def begin(self, connection: int, position: int) -> Fault | None:
@@ -113,6 +113,9 @@ class _FunctionScript(FaultScript):
     def __init__(self, function: Callable[[ReceivedRequest], Fault]) -> None:
         self._function = function
 
+    def accept(self, connection: int) -> Fault | None:
+        return None
+
     def begin(self, connection: int, position: int) -> Fault | None:
         return None
 
@@ -153,6 +156,9 @@ class _PathScript(FaultScript):
     def __init__(self, scripts: Mapping[str, FaultScript]) -> None:
         self._scripts = scripts
         self._otherwise = Answer()
+
+    def accept(self, connection: int) -> Fault | None:
+        return None
 
     def begin(self, connection: int, position: int) -> Fault | None:
         return None  # the path is not known yet

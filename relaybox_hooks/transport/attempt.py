@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from aiohttp import ClientConnectorError, ClientResponse, ClientResponseError, InvalidURL, hdrs
+from aiohttp import (
+    ClientConnectorError,
+    ClientOSError,
+    ClientResponse,
+    ClientResponseError,
+    InvalidURL,
+    ServerDisconnectedError,
+    hdrs,
+)
 from yarl import URL
 
 from relaybox_hooks.outcome import DELIVERED, FAILED, RETRY, Outcome, of_status
 from relaybox_hooks.targets.webhook import Webhook
+from relaybox_hooks.transport import plain_post
 from relaybox_hooks.transport.egress import blocked_by
 from relaybox_hooks.transport.endpoint import Endpoint
+from relaybox_hooks.transport.exchange import PIECE, Exchange
+from relaybox_hooks.transport.fresh_headers import FreshHeaders
 from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.wire.envelope import Envelope
 
 #: End of an error's own words: what follows quotes bytes of the response, or is another line.
 _QUOTATION: Final = re.compile(r":?\s*\bb['\"]|\n")
+
+#: Seconds: the resolution of a timestamp.
+_TICK: Final = 0.001
+
+#: Seconds for which most servers keep a connection that idles; many for 5.
+_PATIENCE: Final = 4.0
 
 #: Characters kept of an error's message; an endpoint has a hand in it.
 _MAX_DETAIL: Final = 200
@@ -41,13 +59,18 @@ class Attempter:
             the response changes nothing.
     """
 
-    __slots__ = ("_cancelling", "_overdue", "_runtime", "began", "deadline", "outcome", "task")
+    __slots__ = (
+        *("_cancelling", "_earliest", "_overdue", "_runtime", "began", "deadline", "outcome"),
+        "task",
+    )
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
         self._overdue = False
         self._cancelling = 0
+        #: What the next request may be stamped with at the earliest.
+        self._earliest = 0.0
         self.began: float = 0.0
         self.deadline: float = 0.0
         self.outcome: Outcome | None = None
@@ -82,14 +105,16 @@ class Attempter:
             deadlines.set_timer(self.deadline)
         try:
             try:
-                response = await endpoint.post(runtime.session, envelope, clock.time(), extra)
+                self._earliest = 0.0
+                if endpoint.fresh is not None:
+                    await self._send_fresh(endpoint, endpoint.fresh, envelope, extra)
+                elif runtime.budget is not None:
+                    await self._exchange(endpoint, envelope, extra)
+                else:
+                    await self._post(endpoint, envelope, extra)
             except Exception as error:
                 self.outcome = of_error(error, endpoint.url)
                 await asyncio.sleep(0)  # an address is refused without a pause, for all alike
-            else:
-                self.outcome = of_response(response, endpoint, clock.time)
-                if not (response.closed and response.content.at_eof()):  # most have no body
-                    await _drain(response, endpoint.max_response)
         except asyncio.CancelledError:
             if not self._overdue or self.task.uncancel() > self._cancelling:
                 raise
@@ -97,7 +122,85 @@ class Attempter:
         finally:
             deadlines.running.discard(self)
             self._overdue = False
-        return self.outcome
+        return cast("Outcome", self.outcome)
+
+    async def _exchange(
+        self, endpoint: Endpoint, envelope: Envelope, extra: Mapping[str, str] | None
+    ) -> None:
+        """Make the exchange, on a connection that idles or else a new one.
+
+        One that idled may have been closed by its peer at this moment. Then the exchange is made
+        once more, on a new one.
+        """
+        runtime, limit = self._runtime, endpoint.max_response
+        connections = endpoint.connections or runtime.connections_to(endpoint)
+        exchange = connections.take()
+        stale = exchange is not None
+        while True:
+            if exchange is None:
+                exchange = await connections.dial(runtime.session)
+            try:
+                request = endpoint.request(envelope, self._stamp(), extra)
+                if len(request) <= PIECE:
+                    await exchange.send(request, limit)
+                else:
+                    await exchange.send_in_pieces(request, limit)
+                return
+            except asyncio.CancelledError:
+                exchange.abort()  # a success that came before the whole request was sent is none
+                raise
+            except (ServerDisconnectedError, ClientOSError) as error:
+                if not (stale and _was_stale(exchange, error, runtime.clock.monotonic())):
+                    raise
+            finally:
+                if exchange.status:
+                    self.outcome = of_exchange(exchange, endpoint, runtime.clock.time)
+                connections.put_back(exchange)
+            exchange, stale = None, False
+
+    async def _post(
+        self, endpoint: Endpoint, envelope: Envelope, extra: Mapping[str, str] | None
+    ) -> None:
+        """Make the request with the host's own session."""
+        runtime = self._runtime
+        headers, body = endpoint.headers_and_body(envelope, self._stamp(), extra)
+        response = await plain_post.post(
+            runtime.session, endpoint.url, headers, body, endpoint.connect_timeout, endpoint.ssl
+        )
+        self.outcome = of_response(response, endpoint, runtime.clock.time)
+        await plain_post.drain(response, endpoint.max_response)
+
+    async def _send_fresh(
+        self,
+        endpoint: Endpoint,
+        fresh: FreshHeaders,
+        envelope: Envelope,
+        extra: Mapping[str, str] | None,
+    ) -> None:
+        """Send with headers that a function makes; once more with new ones after a 401."""
+        for again in (True, False):
+            headers = await fresh.get()
+            taken = {name.lower() for name in headers}
+            others = {name: value for name, value in (extra or {}).items() if name not in taken}
+            if self._runtime.budget is not None:
+                await self._exchange(endpoint, envelope, {**others, **headers})
+            else:
+                await self._post(endpoint, envelope, {**others, **headers})
+            if self.outcome is None or self.outcome.status != 401:
+                break
+            fresh.refuse(headers)
+            if again:
+                self.outcome = None
+
+    def _stamp(self) -> float:
+        """Return the moment of a request, seconds since the Unix epoch.
+
+        A second one of the same attempt is never stamped with the same millisecond: a receiver's
+        replay protection would refuse it.
+        """
+        now = max(self._runtime.clock.time(), self._earliest)
+        self._earliest = now + _TICK
+        return now
 
     def time_out(self) -> None:
         """Cancel the attempt, because its deadline has passed."""
@@ -106,13 +209,32 @@ class Attempter:
             self.task.cancel()
 
 
-def of_response(response: ClientResponse, endpoint: Endpoint, time: Any) -> Outcome:
-    """Return the outcome of an attempt that was answered; ``time`` is the wall clock."""
-    status, peername = response.status, getattr(response, "peername", None)
+def _was_stale(exchange: Exchange, error: Exception, now: float) -> bool:
+    """Return whether a connection that had idled was closed for that, not for the request.
+
+    Its peer closed it before the first byte of a response, or reset it after it had idled for
+    longer than any server's shortest patience: a server that closes a connection on which a
+    request has just arrived resets it, and so does one that fails while it works on a request.
+    """
+    if exchange.received:
+        return False
+    return isinstance(error, ServerDisconnectedError) or now - exchange.idle_since > _PATIENCE
+
+
+def of_exchange(exchange: Exchange, endpoint: Endpoint, time: Callable[[], float]) -> Outcome:
+    """Return the outcome of an exchange that was answered; ``time`` is the wall clock."""
+    status, peer = exchange.status, exchange.peer
     if 200 <= status < 300:
-        return _delivered(status, peername)
+        return _delivered(status, peer)
+    return of_status(status, exchange.retry_after, endpoint.retry, time(), _shown(peer))
+
+
+def of_response(response: ClientResponse, endpoint: Endpoint, time: Callable[[], float]) -> Outcome:
+    """Return the outcome of a request that a host's session made; ``time`` is the wall clock."""
+    if 200 <= response.status < 300:
+        return _delivered(response.status, None)
     asked = response.headers.get(hdrs.RETRY_AFTER)
-    return of_status(status, asked, endpoint.retry, time(), _shown(peername))
+    return of_status(response.status, asked, endpoint.retry, time())
 
 
 def of_error(error: Exception, url: URL) -> Outcome:
@@ -127,27 +249,6 @@ def of_error(error: Exception, url: URL) -> Outcome:
     if type(cause) is not type(error) and type(cause) is not OSError:
         name = f"{name}({type(cause).__name__})"
     return Outcome(RETRY, error=name, detail=_message(error, url))
-
-
-async def _drain(response: ClientResponse, max_response: int) -> None:
-    """Read the rest of the response within its bound, so that the connection can serve again.
-
-    Past the bound, or if anything goes wrong, the connection is closed.
-    """
-    content = response.content
-    left = max_response
-    try:
-        while not content.at_eof():
-            left -= len(await content.readany())
-            if left < 0:
-                break
-    except Exception:
-        left = -1
-    finally:
-        if left < 0 or not content.at_eof():
-            response.close()
-        else:
-            response.release()
 
 
 @lru_cache(maxsize=256)

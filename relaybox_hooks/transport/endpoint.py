@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from functools import lru_cache
-from io import BytesIO
+from collections.abc import Mapping
+from ssl import SSLContext
 from typing import Final, cast
 
-from aiohttp import ClientRequest, ClientResponse, ClientSession, ClientTimeout, hdrs
+from aiohttp import ClientRequest, hdrs
 from yarl import URL
 
 from relaybox_hooks._version import __version__
 from relaybox_hooks.targets.policies import RetryPolicy
 from relaybox_hooks.targets.settings import Settings
 from relaybox_hooks.targets.webhook import Webhook
-from relaybox_hooks.transport.prebuilt_request import (
-    AT_ONCE,
-    lines_of,
-    start_of,
-    takes_prebuilt,
-    write,
-)
+from relaybox_hooks.transport.connections import Connections
+from relaybox_hooks.transport.fresh_headers import FreshHeaders
+from relaybox_hooks.transport.request_head import lines, lines_of, start_of
 from relaybox_hooks.wire.envelope import Envelope, format_timestamp
 from relaybox_hooks.wire.key_rotation import RotatingKey
 from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
@@ -37,30 +32,34 @@ _HEADERS: Final[dict[str, str]] = {
 #: The same as they are written: hundreds of bytes that are not kept for each webhook.
 _LINES: Final = lines_of(_HEADERS)
 
-#: Bytes that aiohttp takes without a warning; longer bodies it wants to write in pieces.
-_MAX_BYTES: Final = 2**20
-
 
 class Endpoint:
     """Everything that the requests to one webhook have in common.
 
     Attributes:
-        max_response: bytes read of a response's body.
+        connections: to it; made when the first is needed.
+        connect_timeout: seconds for the handshakes of a connection, or ``None``.
+        fresh: headers that a function makes; ``None`` where there is no such function.
+        max_response: raw bytes read of a response.
+        ssl: how to speak TLS with it; ``None`` for the session's own way.
         retry: says which statuses are tried again.
         timeout: seconds an attempt may take.
         url: the webhook's.
     """
 
     __slots__ = (
-        "_connect_timeout",
         "_headers",
         "_id",
         "_key",
         "_lines",
         "_secrets",
         "_start",
+        "connect_timeout",
+        "connections",
+        "fresh",
         "max_response",
         "retry",
+        "ssl",
         "timeout",
         "url",
     )
@@ -71,61 +70,74 @@ class Endpoint:
         self.retry: RetryPolicy = settings.retry
         self.max_response: int = settings.max_response
         self.timeout: float = cast("float", settings.timeouts.total)
+        self.connect_timeout: float | None = cast("float | None", settings.timeouts.connect)
+        self.ssl: SSLContext | None = webhook.ssl
+        self.connections: Connections | None = None
         self._key = _key_of(webhook)
         secrets = webhook.standard_webhooks
         #: Of Standard Webhooks; none where the webhook does not sign by it.
         self._secrets = tuple(map(StandardSecret, secrets)) if secrets else None
-        self._headers = {**webhook.headers, **_HEADERS} if webhook.headers else _HEADERS
+        self.fresh: FreshHeaders | None = None
+        headers: Mapping[str, str] = {}
+        if callable(webhook.headers):
+            self.fresh = FreshHeaders(webhook, webhook.headers)
+        else:
+            headers = webhook.headers
+        self._headers = {**headers, **_HEADERS} if headers else _HEADERS
         self._id = webhook.id
         self._start = start_of(self.url, {WEBHOOK_ID_HEADER: webhook.id})
-        self._lines = lines_of(self._headers) if webhook.headers else _LINES
-        self._connect_timeout = _timeout_of(settings.timeouts.connect)
+        self._lines = lines_of(self._headers) if headers else _LINES
 
     def rekey(self, webhook: Webhook) -> None:
         """Sign with the keys of ``webhook`` from the next attempt on."""
         self._key = _key_of(webhook)
 
-    def post(
-        self,
-        session: ClientSession,
-        envelope: Envelope,
-        now: float,
-        extra: Mapping[str, str] | None = None,
-    ) -> Awaitable[ClientResponse]:
-        """Post ``envelope``, stamped and signed.
+    def request(
+        self, envelope: Envelope, now: float, extra: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return a whole request: ``envelope``, stamped and signed.
 
         Args:
-            session: the shared session.
             envelope: the encoded event.
             now: the moment of the attempt, seconds since the Unix epoch.
             extra: headers by lower-case name, for this attempt; one that the request has
                 already stays as it is.
+
+        Raises:
+            ValueError: a header that would begin another line.
         """
         body = envelope.at(format_timestamp(now))
-        headers = {SIGNATURE_HEADER: self._key.sign(body)}
+        # A signature needs no look at its characters.
+        head = f"{self._start}{self._lines}{SIGNATURE_HEADER}: {self._key.sign(body)}\r\n"
+        if extra or self._secrets is not None:
+            head += lines(self._further(envelope, now, body, extra))
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def headers_and_body(
+        self, envelope: Envelope, now: float, extra: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, str], bytes]:
+        """Return the parts of the same request, for a client that writes the head itself."""
+        body = envelope.at(format_timestamp(now))
+        headers = {**self._headers, WEBHOOK_ID_HEADER: self._id}
+        headers[SIGNATURE_HEADER] = self._key.sign(body)
+        headers |= self._further(envelope, now, body, extra)
+        return headers, body
+
+    def _further(
+        self, envelope: Envelope, now: float, body: bytes, extra: Mapping[str, str] | None
+    ) -> dict[str, str]:
+        """Return the headers of an attempt that most have none of."""
+        headers: dict[str, str] = {}
         if self._secrets is not None:
             headers.update(standard_headers(self._secrets, envelope.id, now, body))
         if extra:
             self._add(extra, headers)
-        if len(body) <= AT_ONCE and takes_prebuilt(session):
-            return session.post(
-                self.url,
-                data=write(self._start + self._lines, headers, body),
-                allow_redirects=False,
-                timeout=self._connect_timeout,
-            )
-        return session.post(
-            self.url,
-            data=body if len(body) <= _MAX_BYTES else BytesIO(body),
-            headers={**self._headers, WEBHOOK_ID_HEADER: self._id, **headers},
-            allow_redirects=False,
-            raise_for_status=False,  # whatever the host's own session has
-            timeout=self._connect_timeout,
-        )
+        return headers
 
     def _add(self, extra: Mapping[str, str], headers: dict[str, str]) -> None:
         """Add an observer's headers to those of an attempt; they replace none."""
-        names = (*self._headers, WEBHOOK_ID_HEADER, *headers, *ClientRequest.DEFAULT_HEADERS)
+        own = WEBHOOK_ID_HEADER, SIGNATURE_HEADER
+        names = (*self._headers, *own, *headers, *ClientRequest.DEFAULT_HEADERS)
         taken = {name.lower() for name in names}
         headers |= {name: value for name, value in extra.items() if name.lower() not in taken}
 
@@ -136,12 +148,3 @@ def _key_of(webhook: Webhook) -> SigningKey | RotatingKey:
     if webhook.previous_key is None or webhook.rotate_at is None:
         return key
     return RotatingKey(SigningKey(webhook.previous_key), key, webhook.rotate_at)
-
-
-@lru_cache(maxsize=64)
-def _timeout_of(seconds: float | None) -> ClientTimeout:
-    """Return aiohttp's form of a time-out, one object for all webhooks that have the same.
-
-    It limits connecting alone: the deadline of an attempt is kept by the runtime.
-    """
-    return ClientTimeout(total=None, sock_connect=seconds)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelledError
 from contextvars import Context, copy_context
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from aiohttp import ClientSession
+from aiohttp import BaseConnector, ClientSession
 
 from relaybox_hooks.clock import Clock, LoopClock
 from relaybox_hooks.errors import HooksClosedError, RelayboxHooksError
 from relaybox_hooks.observer import Notifier
+from relaybox_hooks.transport.budget import KEEPALIVE, Budget, default_max_connections
+from relaybox_hooks.transport.connections import Connections
 from relaybox_hooks.transport.deadlines import Deadlines
-from relaybox_hooks.transport.egress import EgressPolicy
-from relaybox_hooks.transport.prebuilt_request import open_session
+from relaybox_hooks.transport.dialler import open_session
+from relaybox_hooks.transport.egress import EgressPolicy, make_connector
+from relaybox_hooks.transport.endpoint import Endpoint
+from relaybox_hooks.transport.starts import Starts
 
 ResultT = TypeVar("ResultT")
 
@@ -29,7 +34,17 @@ class Runtime:
 
     ``loop``, ``context``, ``session`` and, unless it is given, ``clock`` are set by :meth:`start`.
 
+    Args:
+        notifier: calls the observers.
+        random: draws from [0, 1), for jitter.
+        clock: given by tests.
+        session: the host's own, which makes the requests in its own way, or ``None``.
+        connector: the host's own, which dials, or ``None``.
+        max_connections: the most connections at a time; ``None`` for the default.
+        keepalive: seconds for which a connection may idle.
+
     Attributes:
+        budget: of connections; ``None`` with the host's own session.
         clock: wall time, monotonic time and timers.
         context: the context variables that workers begin with.
         deadlines: of the attempts under way.
@@ -38,13 +53,16 @@ class Runtime:
         notifier: calls the observers.
         outstanding: events that all lanes together have accepted and not settled.
         random: draws from [0, 1), for jitter.
-        session: the HTTP session that all requests share.
+        session: the HTTP session that dials for all requests, or makes them.
+        starts: of the lanes' workers.
         state: ``"new"``, ``"open"``, ``"closing"`` or ``"closed"``.
     """
 
     __slots__ = (
+        "_connector",
         "_own_clock",
         "_own_session",
+        "budget",
         "clock",
         "context",
         "deadlines",
@@ -54,6 +72,7 @@ class Runtime:
         "outstanding",
         "random",
         "session",
+        "starts",
         "state",
     )
 
@@ -69,6 +88,9 @@ class Runtime:
         *,
         clock: Clock | None = None,
         session: ClientSession | None = None,
+        connector: BaseConnector | None = None,
+        max_connections: int | None = None,
+        keepalive: float = KEEPALIVE,
     ) -> None:
         self.notifier: Notifier = notifier
         self.random: Callable[[], float] = random
@@ -78,6 +100,12 @@ class Runtime:
         self.joiners: list[asyncio.Future[None]] = []
         self._own_clock = clock is None
         self._own_session = session is None
+        self._connector = connector
+        self.budget: Budget | None = None
+        maximum = default_max_connections() if max_connections is None else max_connections
+        if session is None:
+            self.budget = Budget(self, maximum, keepalive)
+        self.starts: Starts = Starts(maximum if session is None else sys.maxsize)
         if clock is not None:
             self.clock = clock
         if session is not None:
@@ -93,12 +121,24 @@ class Runtime:
     def open_session(self, egress: EgressPolicy) -> None:
         """Open the HTTP session, unless the host gave its own."""
         if self._own_session:
-            self.session = open_session(egress)
+            connector = self._connector or make_connector(egress)
+            self.session = open_session(connector, owns_connector=self._connector is None)
 
     async def close_session(self) -> None:
-        """Close the HTTP session, unless it is the host's own."""
+        """Abort the connections that idle, and close the HTTP session unless it is the host's."""
+        if self.budget is not None:
+            self.budget.close()
         if self._own_session:
             await self.session.close()
+            for _ in range(2):  # an aborted transport closes its socket in a later turn
+                await asyncio.sleep(0)
+
+    def connections_to(self, endpoint: Endpoint) -> Connections:
+        """Return the connections to an endpoint, which had none until now."""
+        assert self.budget is not None  # noqa: S101 - asked for by those who dial alone
+        url, timeout = endpoint.url, endpoint.connect_timeout
+        endpoint.connections = Connections(self.budget, url, timeout, endpoint.ssl)
+        return endpoint.connections
 
     def now(self) -> float:
         """Return the wall time; before the start, when there may be no clock yet, the machine's."""

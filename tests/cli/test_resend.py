@@ -49,6 +49,17 @@ async def test_time_outs_and_egress_of_the_configuration_hold(journal: MemoryJou
     assert errors == ["TimeoutError", "EgressError"]
 
 
+@pytest.mark.parametrize(("keepalive", "connections"), [(0, 2), (60, 1)])
+async def test_keepalive_of_the_configuration_holds(
+    journal: MemoryJournal, keepalive: int, connections: int
+) -> None:
+    letters = await journal.dead_letters()
+    async with FaultReceiver() as receiver:
+        said = Configuration({"keepalive": keepalive}, crm(receiver.url))
+        assert await resend(journal, said, letters, _ignore, rate=1000) == (2, 0, 0)
+        assert receiver.connections == connections
+
+
 async def test_a_rate_keeps_the_next_letter_waiting(journal: MemoryJournal) -> None:
     """With an hour between two letters the first one is settled and the second has not left."""
     letters = await journal.dead_letters()

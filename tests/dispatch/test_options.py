@@ -22,7 +22,7 @@ from relaybox_hooks.targets.policies import DURABLE_RETRY
 from relaybox_hooks.targets.settings import Settings
 
 #: Keyword arguments of Hooks that are objects of the process, which no file can hold.
-OBJECTS = {"http_session", "observers", "journal", "clock", "random"}
+OBJECTS = {"connector", "http_session", "observers", "journal", "clock", "random"}
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"queue_size": 0}, "queue_size=0"),
@@ -35,10 +35,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"breaker": "none"}, "breaker='none'"),
     ({"max_age": 0}, "max_age=0"),
     ({"max_body": 0}, "max_body=0"),
-    ({"max_response": -1}, "max_response=-1"),
+    ({"max_response": 1023}, "max_response=1023"),
+    ({"max_connections": 0}, "max_connections=0"),
+    ({"keepalive": -1}, "keepalive=-1"),
+    ({"keepalive": float("inf")}, "keepalive=inf"),
     ({"egress": "public"}, "egress='public'"),
     ({"custom_events": "order:paid"}, "custom_events='order:paid'"),
     ({"dead_letter_limit": -1}, "dead_letter_limit=-1"),
+    ({"dead_letter_bytes": 0}, "dead_letter_bytes=0"),
+    ({"max_pending_bytes": 0}, "max_pending_bytes=0"),
     ({"retention": 30}, "retention=30"),
     ({"close_timeout": None}, "close_timeout=None"),
     ({"close_timeout": -1}, "close_timeout=-1"),
@@ -76,7 +81,10 @@ def test_a_custom_event_that_cannot_be_declared_is_an_error() -> None:
         {"close_timeout": 0},
         {"close_timeout": timedelta(minutes=1)},
         {"max_age": timedelta(hours=1)},
-        {"max_response": 0},
+        {"max_response": 1024},
+        {"max_connections": 1},
+        {"keepalive": 0},
+        {"keepalive": timedelta(minutes=1)},
         {"dead_letter_limit": 0},
         {"breaker": None},
         {"egress": EgressPolicy.DEFAULT},
@@ -120,6 +128,7 @@ def test_a_retry_policy_holds_with_and_without_a_journal(durable: bool) -> None:
 def test_settings_have_the_values_of_the_options() -> None:
     values: dict[str, Any] = {
         "queue_size": 7,
+        "max_pending_bytes": 700,
         "overflow": "drop_newest",
         "concurrency": 3,
         "order_by": "room",
@@ -127,7 +136,7 @@ def test_settings_have_the_values_of_the_options() -> None:
         "timeouts": Timeouts(total=1),
         "breaker": BreakerPolicy(failures=3),
         "max_age": 60.0,
-        "max_response": 5,
+        "max_response": 2000,
     }
     assert values.keys() == {field.name for field in fields(Settings)}
     assert Options(**values).settings(durable=False) == Settings(**values)

@@ -23,7 +23,8 @@ from relaybox_hooks.testing import (
     ResetAfterRead,
 )
 from relaybox_hooks.testing.clock import VirtualClock
-from relaybox_hooks.transport.prebuilt_request import open_session
+from relaybox_hooks.transport.dialler import open_session
+from relaybox_hooks.transport.egress import make_connector
 
 POLICY = BreakerPolicy(failures=3, cooldown=5, maximum=15)
 STEADY = RetryPolicy(attempts=50, initial=1, factor=1, jitter=0)
@@ -207,13 +208,15 @@ async def test_a_probe_that_is_refused_an_address_does_not_leave_it_half_open() 
     clock, watch = VirtualClock(), Watch()
     async with FaultReceiver(Answer(500)) as receiver:
         webhook = webhook_to(receiver, breaker=BreakerPolicy(failures=1, cooldown=1))
-        async with dispatcher(webhook, clock=clock, observers=[watch]) as hooks:
+        async with dispatcher(webhook, clock=clock, observers=[watch], keepalive=0) as hooks:
             await emit(hooks)
             await watch.attempted_times(1)
             for _ in range(3):
                 await emit(hooks)
             async with parts_of(hooks).runtime.session:
-                parts_of(hooks).runtime.session = open_session(EgressPolicy.PUBLIC_ONLY)
+                parts_of(hooks).runtime.session = open_session(
+                    make_connector(EgressPolicy.PUBLIC_ONLY), owns_connector=True
+                )
             await clock.advance(1.0)
             await soon(hooks.join())
             assert state_of(hooks) == OPEN

@@ -1,14 +1,18 @@
-"""aioresponses, made to work with aiohttp 3.14; a name server."""
+"""aioresponses, made to work with aiohttp 3.14; a name server; exchanges without a socket."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from unittest.mock import Mock
 
 import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses as mocking
+from support.exchanges import Line
 from support.name_server import NameServer
 
 
@@ -33,3 +37,20 @@ async def server() -> AsyncIterator[NameServer]:
     """A name server that knows no name yet."""
     async with NameServer() as server:
         yield server
+
+
+@pytest.fixture
+async def line() -> Line:
+    """A connection on which nothing has happened yet."""
+    return Line()
+
+
+@pytest.fixture
+async def nothing_unretrieved() -> AsyncIterator[None]:
+    """Fail a test after which the loop has an error to tell of that no task has taken."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    yield
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not found

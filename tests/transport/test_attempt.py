@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 from aioresponses import aioresponses
-from support import KEY, soon, until
+from support import KEY, soon, turns
 
 from relaybox_hooks import Observer, Session, Timeouts, Webhook
 from relaybox_hooks.observer import Notifier
@@ -145,12 +145,45 @@ async def test_a_cancellation_after_the_status_leaves_the_outcome(runtime: Runti
 
     async with FaultReceiver(EndlessBody(interval=1000)) as receiver:
         task = asyncio.create_task(run(receiver.url))
-        await until(lambda: bool(attempters and attempters[0].outcome))
+        await soon(receiver.wait_for(1))
+        await turns(50)
+        assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     assert attempters[0].outcome is not None
     assert attempters[0].outcome.status == 200
+
+
+async def test_a_success_before_the_whole_request_was_sent_is_no_outcome(runtime: Runtime) -> None:
+    """The endpoint says so while it reads nothing, and then nothing more until the deadline."""
+    answered = asyncio.Event()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        writers.append(writer)
+        answered.set()
+
+    async def run(url: str) -> None:
+        attempters.append(Attempter(runtime))
+        endpoint = Endpoint(webhook(url), Settings())
+        large = Envelope.encode("e1", "x:y", "x" * 2**24, Session(), 2**26, time=0.0)
+        await attempters[0].attempt(endpoint, webhook(url), large, 1)
+
+    attempters: list[Attempter] = []
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        task = asyncio.create_task(run(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        await soon(answered.wait())
+        await turns(50)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        writers[0].transport.abort()
+    assert attempters[0].outcome is None
 
 
 async def test_observers_headers_go_with_the_attempt(runtime: Runtime) -> None:

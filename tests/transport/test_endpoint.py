@@ -8,6 +8,7 @@ from yarl import URL
 
 from relaybox_hooks import Session, Webhook
 from relaybox_hooks.targets.settings import Settings
+from relaybox_hooks.transport import plain_post
 from relaybox_hooks.transport.endpoint import Endpoint
 from relaybox_hooks.wire.envelope import Envelope
 
@@ -31,8 +32,10 @@ async def test_what_is_posted(mocked: aioresponses) -> None:
         return CallbackResult(status=200)
 
     mocked.post(URL_, callback=answer)
+    prepared = endpoint()
+    headers_and_body = prepared.headers_and_body(envelope(), 1_729_602_908.913)
     async with ClientSession() as session:
-        await endpoint().post(session, envelope(), 1_729_602_908.913)
+        await plain_post.post(session, prepared.url, *headers_and_body, None, None)
     assert sent["url"] == URL(URL_)
     assert sent["allow_redirects"] is False
     body, headers = sent["data"], sent["headers"]

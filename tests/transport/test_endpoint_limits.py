@@ -161,8 +161,8 @@ async def test_many_deliveries_share_few_connections(clock: VirtualClock) -> Non
 @pytest.mark.parametrize(
     "fault",
     [
-        Answer(200, {"X-Long": "a" * 8300}),
-        Answer(200, {f"X-{n}": "a" for n in range(150)}),
+        Answer(200, {"X-Long": "a" * 140_000}),
+        Answer(200, {f"X-{n}": "a" for n in range(20_000)}),
         EndlessHeaders(),
     ],
     ids=["a long one", "many", "without end"],
@@ -178,14 +178,13 @@ async def test_a_response_head_beyond_the_limits_is_an_error_that_may_pass(
             await soon(receiver.wait_until(lambda: receiver.connected == 0))
     (letter,) = watch.letters
     assert (letter.reason, letter.attempts, letter.status) == ("exhausted", 2, None)
-    assert letter.error == "ClientResponseError"
-    assert "400" not in str(letter.outcome), "aiohttp's own status is no answer of the endpoint"
+    assert letter.error == "ResponseError"
     assert len(str(letter)) < 400, "what the endpoint sent is not kept"
     assert "aaa" not in str(letter)
 
 
 async def test_a_response_head_just_within_the_limits_is_read(watch: Watch) -> None:
-    headers = {f"X-{n}": "a" * 100 for n in range(100)} | {"X-Long": "a" * 7000}
+    headers = {f"X-{n}": "a" * 100 for n in range(500)} | {"X-Long": "a" * 7000}
     async with (
         FaultReceiver(Answer(200, headers)) as receiver,
         dispatcher(webhook_to(receiver), observers=[watch]) as hooks,

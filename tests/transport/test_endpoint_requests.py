@@ -164,8 +164,8 @@ async def test_one_id_across_webhooks_and_attempts_each_signed_anew() -> None:
             Webhook(receiver.url_for("/well"), ["*"], "key one", id="well"),
             Webhook(receiver.url_for("/sick"), ["*"], "key two", id="sick"),
         ]
-        hooks: Hooks = Hooks(webhooks, clock=clock, retry=retry, observers=[attempts])
-        async with hooks:
+        options: dict[str, Any] = {"clock": clock, "retry": retry, "observers": [attempts]}
+        async with Hooks(webhooks, keepalive=0, **options) as hooks:
             receipt = await hooks.emit("room:join", {"roomId": "r"})
             for _ in range(2):
                 await attempts.queue.get()
