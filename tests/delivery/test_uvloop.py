@@ -8,11 +8,23 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from support import KEY
+from support import KEY, soon
 
 from relaybox_hooks import Event, Hooks, RetryPolicy, Timeouts, Webhook
 from relaybox_hooks.events import UserStatusData
-from relaybox_hooks.testing import Answer, FaultReceiver, Hang, ResetAfterRead
+from relaybox_hooks.hooks import parts_of
+from relaybox_hooks.testing import (
+    Answer,
+    AnswerUnread,
+    CloseOnReuse,
+    EndlessInterim,
+    Fault,
+    FaultReceiver,
+    Hang,
+    NeverRead,
+    ResetAfterRead,
+    SurplusResponses,
+)
 
 if sys.platform == "win32":
     pytest.skip("uvloop is not made for Windows", allow_module_level=True)
@@ -92,5 +104,37 @@ def test_closing_cuts_off_what_hangs() -> None:
             report = await hooks.aclose(0)
             assert (report.left, report.ending) == (1, "timed out")
             assert [letter.reason for letter in await hooks.dead_letters()] == ["shutdown"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("fault", "delivered"),
+    [
+        (NeverRead(), 0),
+        (AnswerUnread(limit=None, interval=0.001), 0),
+        (EndlessInterim(), 0),
+        (SurplusResponses(), 3),
+        (CloseOnReuse(), 3),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_hostile_endpoints_hold_nothing_past_the_close(fault: Fault, delivered: int) -> None:
+    async def scenario() -> None:
+        size = 1_000 if delivered else 16_000_000
+        async with FaultReceiver(fault, receive_buffer=4096) as receiver:
+            webhook = Webhook(receiver.url, ["*"], KEY, concurrency=1)
+            async with Hooks([webhook], max_body=2**25, close_timeout=0.2) as hooks:
+                for _ in range(3):
+                    await hooks.emit("user:status:update", {"status": "x" * size})
+                if delivered:
+                    await soon(hooks.join())
+                else:
+                    await soon(receiver.wait_until(lambda: receiver.connections > 0))
+            await soon(receiver.wait_until(lambda: receiver.connected == 0))
+            assert hooks.stats().delivered == delivered
+            budget = parts_of(hooks).runtime.budget
+            assert budget is not None
+            assert budget.used == 0
 
     run(scenario)
