@@ -9,6 +9,9 @@ bursts: of 100, as when a server handles what has arrived on its sockets, and on
 each event pays for a turn of the event loop of its own. What that takes at the least is listed: a
 bare turn of the loop, and one in which a task is started. Each bus hands the function the event's
 name or object, its data and its session.
+
+A function registered with ``inline=True`` runs inside ``emit``, as blinker's do, and is compared
+with them where the library has that option.
 """
 
 from __future__ import annotations

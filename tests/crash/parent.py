@@ -64,6 +64,9 @@ class Rings(FaultScript):
         self._script = FaultScript.of(script)
         self._bell = bell
 
+    def accept(self, connection: int) -> Fault | None:
+        return self._script.accept(connection)
+
     def begin(self, connection: int, turn: int) -> Fault | None:
         return self._script.begin(connection, turn)
 
