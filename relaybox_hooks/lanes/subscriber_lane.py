@@ -139,7 +139,11 @@ class SubscriberLane(Lane[Event]):
         return self.workers
 
     def cancel_timers(self) -> None:
-        """Do nothing: this lane has no timers."""
+        """End the parked workers, which a timer would end: no other event comes."""
+        while self.parked:
+            future = self.parked.pop()
+            if not future.done():
+                future.set_result(False)
 
     def stats(self) -> TargetStats:
         return TargetStats(
@@ -190,7 +194,8 @@ class SubscriberLane(Lane[Event]):
                     if burst == _BURST:
                         burst = 0
                         await asyncio.sleep(0)
-                if not self.watched and not self._parked_workers.watch(self):
+                more_may_come = not self.subscriber.once
+                if not (more_may_come and (self.watched or self._parked_workers.watch(self))):
                     break
                 parked = create_future()
                 self.parked.append(parked)

@@ -61,6 +61,27 @@ async def test_the_worker_of_an_idle_subscriber_ends_after_a_while(clock: Virtua
         assert len(heard) == 2
 
 
+@pytest.mark.parametrize("once", [False, True])
+async def test_a_function_that_was_taken_off_keeps_no_worker(
+    once: bool, clock: VirtualClock
+) -> None:
+    async with dispatcher(clock=clock) as hooks:
+        heard: list[Event] = []
+        before = asyncio.all_tasks()
+        if once:
+            hooks.once("room:join")(heard.append)
+        else:
+            hooks.add_subscriber("room:join", heard.append)
+        await hooks.emit("room:join", ROOM)
+        await soon(hooks.join())
+        if not once:
+            hooks.off(heard.append)
+            hooks.stats()
+        await turns()
+        assert len(heard) == 1
+        assert asyncio.all_tasks() == before
+
+
 async def test_thousands_of_idle_subscribers_hold_no_task(clock: VirtualClock) -> None:
     async with dispatcher(clock=clock) as hooks:
         before = asyncio.all_tasks()
