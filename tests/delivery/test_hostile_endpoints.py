@@ -136,7 +136,7 @@ async def test_a_time_out_gives_back_the_socket_and_what_was_not_sent(opened: Op
         most = 0
         tracemalloc.start()
         try:
-            for _ in range(24):
+            for _ in range(60):
                 await emit(hooks, LARGE)
             before, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
@@ -148,10 +148,10 @@ async def test_a_time_out_gives_back_the_socket_and_what_was_not_sent(opened: Op
         finally:
             tracemalloc.stop()
         await disconnected(receiver)
-        assert hooks.stats().failed == 24
-        assert receiver.connections == 24
+        assert hooks.stats().failed == 60
+        assert receiver.connections == 60
         assert 0 < most <= 2 * 4  # the receiver sees the end of one after the next has begun
-        assert peak - before < 4 * 4 * LARGE
+        assert peak - before < 8 * 4 * LARGE  # of 60; TLS holds each in several forms
 
 
 async def test_answers_to_what_was_not_sent_deliver_nothing_and_fill_no_buffer(
