@@ -19,6 +19,8 @@ from aiohttp import (
 from aiohttp.connector import Connection
 from yarl import URL
 
+from relaybox_hooks.transport.opened_sockets import closing_on_error
+
 #: The deadline of an attempt is kept by the runtime.
 _NO_TIMEOUT: Final = ClientTimeout(total=None)
 
@@ -92,7 +94,9 @@ async def dial(
         connector = request.session.connector
         if connector is None:
             raise RuntimeError("Session is closed")
-        raise _TakenError(await connector.connect(request, traces=[], timeout=limit))
+        with closing_on_error():
+            connection = await connector.connect(request, traces=[], timeout=limit)
+        raise _TakenError(connection)
 
     try:
         response = await session.post(

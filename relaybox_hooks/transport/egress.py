@@ -33,6 +33,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from relaybox_hooks.errors import EGRESS_ERRNO, ConfigError, EgressError
+from relaybox_hooks.transport.opened_sockets import note
 from relaybox_hooks.transport.resolver import NameResolver
 
 Network = IPv4Network | IPv6Network
@@ -349,7 +350,7 @@ class EgressPolicy:
             raise refused
         if dial:
             dial.admitted = True
-        return socket.socket(family, kind, proto)
+        return note(socket.socket(family, kind, proto))
 
 
 EgressPolicy.DEFAULT = EgressPolicy()

@@ -41,4 +41,9 @@ def discard_unsent(transport: asyncio.Transport) -> None:
     """
     bare = transport.get_extra_info("socket")
     if bare is not None and bare.fileno() >= 0:
-        bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        reset_on_close(bare)
+
+
+def reset_on_close(bare: socket.socket) -> None:
+    """Let closing a socket reset its connection, whatever its peer has not read."""
+    bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
