@@ -32,6 +32,7 @@ from relaybox_hooks.receive import ReceivedEvent, WebhookVerifier, verify_webhoo
 from relaybox_hooks.session import Session, User
 from relaybox_hooks.stats import CloseReport, Receipt, Stats, TargetStats
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.profile import Profile
 from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.transport.egress import EgressPolicy
 from relaybox_hooks.wire.signing import generate_signing_key
@@ -57,6 +58,7 @@ __all__ = [
     "MissingHeaderError",
     "Observer",
     "PayloadError",
+    "Profile",
     "Receipt",
     "ReceivedEvent",
     "RelayboxHooksError",

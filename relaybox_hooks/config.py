@@ -32,7 +32,7 @@ from relaybox_hooks.transport.egress import EgressPolicy
 
 #: Options of ``Hooks`` that are objects, which no file can hold.
 _IN_CODE: Final = frozenset(
-    {"connector", "http_session", "observers", "journal", "clock", "random"}
+    {"connector", "http_session", "profiles", "observers", "journal", "clock", "random"}
 )
 
 #: Keys whose value is a table of a policy's arguments.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from os import PathLike
@@ -18,7 +18,7 @@ from relaybox_hooks.clock import Clock
 from relaybox_hooks.dead_letters import Criteria, DeadLetter
 from relaybox_hooks.dispatch.lifecycle import Lifecycle
 from relaybox_hooks.dispatch.options import Options
-from relaybox_hooks.dispatch.parts import BOUND, Parts, bind, compose, make_runtime
+from relaybox_hooks.dispatch.parts import BOUND, Host, Parts, bind, compose, make_runtime
 from relaybox_hooks.dispatch.replay import ReplayReport
 from relaybox_hooks.dispatch.typed_calls import CustomT_contra, EmitCall, OnCall
 from relaybox_hooks.events import EventName, EventPattern
@@ -26,6 +26,7 @@ from relaybox_hooks.observer import Notifier, Observer
 from relaybox_hooks.observers.logging import LoggingObserver
 from relaybox_hooks.stats import CloseReport, Receipt, Stats
 from relaybox_hooks.targets.policies import BreakerPolicy, RetentionPolicy, RetryPolicy, Timeouts
+from relaybox_hooks.targets.profile import Profile
 from relaybox_hooks.targets.settings import MAX_PENDING_BYTES
 from relaybox_hooks.targets.subscriber import Handler, Subscriber, SubscriberOptions
 from relaybox_hooks.targets.webhook import OrderBy, Webhook
@@ -57,8 +58,8 @@ class Hooks(Generic[CustomT_contra]):
         overflow: of a full lane: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or ``"raise"``.
         emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: without end.
         concurrency: how many requests are in flight per webhook, at most.
-        order_by: deliveries of the same ``"connection"``, ``"room"`` or key of a function
-            leave in order, one at a time; ``"none"`` for no order.
+        order_by: what leaves in order, one at a time: deliveries of the same ``"connection"``,
+            ``"room"`` or key of a function; ``"none"`` for no order.
         retry: when failed attempts are made again; by default 5 attempts within seconds or, with
             a journal, 10 within three days.
         timeouts: how long an attempt may take.
@@ -70,16 +71,16 @@ class Hooks(Generic[CustomT_contra]):
         keepalive: seconds for which an idle connection is kept; 0 keeps none.
         egress: which addresses may be connected to.
         connector: the host's own, which dials; not closed here. ``egress`` does not reach it.
-        http_session: the host's own, which makes requests its own way; not closed here. Nothing
-            of ``egress``, ``max_connections``, ``keepalive`` or a second try on it reaches it.
+        http_session: the host's own, which makes requests its own way, without the bounds above.
+        profiles: TLS and headers by name, for webhooks that have ``profile``.
         custom_events: names the server declares beside :data:`~relaybox_hooks.EVENTS`.
         observers: called for everything that happens.
         logging: whether losses, breakers and failing subscribers are logged.
         dead_letter_limit: how many dead letters are kept in memory, without a journal.
         dead_letter_bytes: bytes of their events, the newest one's in any case.
-        journal: keeps deliveries, so that a crash loses none; opened by ``start`` and
-            closed by ``aclose``. With it nothing of a webhook is dropped or waits because its
-            lane is full: ``queue_size`` is what it has in memory, the journal bounds the rest.
+        journal: keeps deliveries, so that a crash loses none; opened by ``start``, closed by
+            ``aclose``. No event for a webhook is then dropped or waits because its lane is full:
+            ``queue_size`` is what it has in memory, the journal bounds the rest.
         retention: how long the journal keeps what is settled.
         close_timeout: seconds that leaving ``async with`` waits for the lanes to drain.
         clock: time and timers, for tests.
@@ -131,6 +132,7 @@ class Hooks(Generic[CustomT_contra]):
         egress: EgressPolicy = EgressPolicy.DEFAULT,
         connector: BaseConnector | None = None,
         http_session: ClientSession | None = None,
+        profiles: Mapping[str, Profile] | None = None,
         custom_events: Iterable[str] = (),
         observers: Iterable[Observer] = (),
         logging: bool = True,
@@ -166,10 +168,8 @@ class Hooks(Generic[CustomT_contra]):
             close_timeout=close_timeout,
         )
         notifier = Notifier(observers, LoggingObserver() if logging else None)
-        runtime = make_runtime(
-            options, notifier, random, clock=clock, connector=connector, http_session=http_session
-        )
-        self._parts = compose(options, runtime, journal)
+        host = Host(clock, connector, http_session, profiles)
+        self._parts = compose(options, make_runtime(options, notifier, random, host), journal)
         self._lifecycle = Lifecycle(self._parts, options)
         bind(self, Hooks)
         for webhook in webhooks:

@@ -13,8 +13,9 @@ from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
 from relaybox_hooks.outcome import DELIVERED, Outcome
 from relaybox_hooks.stats import CloseReport, Receipt, Stats
+from relaybox_hooks.targets.headers import checked_headers
 from relaybox_hooks.targets.policies import BreakerState
-from relaybox_hooks.targets.webhook import Webhook, checked_headers
+from relaybox_hooks.targets.webhook import Webhook
 from relaybox_hooks.wire.envelope import Envelope
 
 logger: Final = logging.getLogger("relaybox_hooks")

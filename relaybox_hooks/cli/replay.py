@@ -75,7 +75,7 @@ class _Progress:
     """Advances the bar, and prints what was not delivered."""
 
     def __init__(self, said: Configuration, config: str, progress: Progress, total: int) -> None:
-        self._enabled = {webhook.id: webhook.enabled for webhook in said.webhooks}
+        self._webhooks = {webhook.id: webhook for webhook in said.webhooks}
         self._config = config
         self._progress = progress
         self._task: TaskID = progress.add_task("sending", total=total)
@@ -96,8 +96,11 @@ class _Progress:
             say(("failed   ", "red"), printable(f"{which}: {outcome}"))
 
     def _why(self, webhook_id: str) -> str:
-        if webhook_id not in self._enabled:
+        webhook = self._webhooks.get(webhook_id)
+        if webhook is None:
             return f"is not in {self._config}"
-        if not self._enabled[webhook_id]:
+        if not webhook.enabled:
             return f"is disabled in {self._config}"
+        if webhook.profile is not None:
+            return f"has the profile {webhook.profile!r}, which is in code: use hooks.replay()"
         return "is disabled: it answered 410 Gone, or the server disabled it"

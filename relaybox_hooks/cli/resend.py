@@ -9,7 +9,7 @@ from typing import Any
 from relaybox_hooks.config import Configuration
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.dispatch.options import Options
-from relaybox_hooks.dispatch.parts import make_runtime
+from relaybox_hooks.dispatch.parts import Host, make_runtime
 from relaybox_hooks.dispatch.replay import ReplayReport, ReplayTarget, send_again
 from relaybox_hooks.durable.journal_dead_letters import JournalDeadLetters
 from relaybox_hooks.durable.stored import dead_letter_of
@@ -39,13 +39,14 @@ async def resend(
         configuration: the webhooks, and the options that hold for them.
         rows: the dead letters.
         on_outcome: called with each dead letter and its outcome; ``None`` where it was skipped,
-            because its webhook is not there, or is disabled in the file or by an earlier 410.
+            because its webhook is not there, is disabled in the file or by an earlier 410, or has
+            a profile, which only code can hold.
         rate: attempts per second, at most.
     """
     states = {head.webhook_id: head.state for head in await journal.lanes(PERMANENT)}
     options = Options(**_values(configuration.options))
     targets = _targets(configuration, options, states)
-    runtime = make_runtime(options, Notifier(()), random.random)
+    runtime = make_runtime(options, Notifier(()), random.random, Host())
     runtime.start()
     store = JournalDeadLetters(journal, lambda change: _commit(journal, change), runtime.clock.time)
 
@@ -81,12 +82,14 @@ def _targets(
     options: Options,
     states: Mapping[str, dict[str, Any] | None],
 ) -> dict[str, ReplayTarget]:
-    """Return the enabled webhooks with their endpoints, by id."""
+    """Return the enabled webhooks without a profile, with their endpoints, by id."""
     defaults = options.settings(durable=True)
     return {
         webhook.id: ReplayTarget(webhook, Endpoint(webhook, resolve(webhook, defaults)))
         for webhook in configuration.webhooks
-        if webhook.enabled and not _state_of(webhook, states).get("disabled")
+        if webhook.enabled
+        and webhook.profile is None
+        and not _state_of(webhook, states).get("disabled")
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,6 +18,8 @@ from relaybox_hooks.errors import ConfigError, HooksClosedError
 from relaybox_hooks.events import Catalogue
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.targets.policies import RetentionPolicy
+from relaybox_hooks.targets.profile import Profile
+from relaybox_hooks.transport.profiles import Profiles
 from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.validation import check_kind, to_seconds
 
@@ -96,20 +98,31 @@ def bind(hooks: object, base: type) -> None:
             setattr(hooks, name, getattr(hooks, name))
 
 
+class Host(NamedTuple):
+    """Objects of the host's own that a ``Hooks`` is given.
+
+    Attributes:
+        clock: time and timers; ``None`` for the event loop's.
+        connector: dials; ``None`` for one of the hooks' own.
+        http_session: makes the requests in its own way, or ``None``.
+        profiles: TLS and headers that webhooks share, by name.
+    """
+
+    clock: Clock | None = None
+    connector: BaseConnector | None = None
+    http_session: ClientSession | None = None
+    profiles: Mapping[str, Profile] | None = None
+
+
 def make_runtime(
-    options: Options,
-    notifier: Notifier,
-    random: Callable[[], float],
-    *,
-    clock: Clock | None = None,
-    connector: BaseConnector | None = None,
-    http_session: ClientSession | None = None,
+    options: Options, notifier: Notifier, random: Callable[[], float], host: Host
 ) -> Runtime:
     """Make the runtime of a ``Hooks``.
 
     Raises:
-        ConfigError: a session or connector that is none, or both of them.
+        ConfigError: a session, connector or profile that is none, or both of the first two.
     """
+    clock, connector, http_session, profiles = host
     check_kind("http_session", http_session, ClientSession)
     check_kind("connector", connector, BaseConnector)
     if http_session is not None and connector is not None:
@@ -122,6 +135,7 @@ def make_runtime(
         connector=connector,
         max_connections=options.max_connections,
         keepalive=to_seconds("keepalive", options.keepalive, zero=True),
+        profiles=Profiles(profiles),
     )
 
 

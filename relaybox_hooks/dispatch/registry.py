@@ -193,6 +193,7 @@ class Registry:
         if not isinstance(webhook, Webhook):
             raise ConfigError("webhook", webhook, "give a Webhook(url, events, signing_key)")
         names = self._names_of(webhook)
+        self._runtime.profiles.check(webhook)
         if webhook.id in self._webhooks:
             raise ConfigError(
                 "Webhook.id",

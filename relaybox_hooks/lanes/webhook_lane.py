@@ -101,7 +101,7 @@ class WebhookLane(Lane[Delivery]):
     def endpoint(self) -> Endpoint:
         """The prepared endpoint."""
         if self._endpoint is None:
-            self._endpoint = Endpoint(self.webhook, self.settings)
+            self._endpoint = self.runtime.profiles.endpoint(self.webhook, self.settings)
         return self._endpoint
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from ssl import SSLContext
@@ -15,6 +15,7 @@ from yarl import URL
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
+from relaybox_hooks.targets.headers import RESERVED, STANDARD, HeadersFunction, checked_headers
 from relaybox_hooks.targets.policies import BreakerPolicy, RetryPolicy, Timeouts
 from relaybox_hooks.validation import (
     Overflow,
@@ -24,47 +25,14 @@ from relaybox_hooks.validation import (
     to_seconds,
     to_utc,
 )
-from relaybox_hooks.wire.signing import SIGNATURE_HEADER, WEBHOOK_ID_HEADER, SigningKey
-from relaybox_hooks.wire.standard_webhooks import (
-    STANDARD_ID_HEADER,
-    STANDARD_SIGNATURE_HEADER,
-    STANDARD_TIMESTAMP_HEADER,
-    check_secrets,
-)
+from relaybox_hooks.wire.signing import SigningKey
+from relaybox_hooks.wire.standard_webhooks import check_secrets
 
 #: Order key of deliveries; a function returns the key, or ``None`` for no order.
 OrderBy: TypeAlias = Literal["connection", "room", "none"] | Callable[[Event], str | None]
 
-#: Lower-case names of headers that the protocol or HTTP itself sets.
-_RESERVED: Final = frozenset(
-    {
-        "content-type",
-        "user-agent",
-        SIGNATURE_HEADER.lower(),
-        WEBHOOK_ID_HEADER.lower(),
-        "connection",
-        "content-encoding",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-#: Headers of Standard Webhooks, reserved only if the webhook signs by that scheme.
-_STANDARD: Final = frozenset(
-    {STANDARD_ID_HEADER, STANDARD_TIMESTAMP_HEADER, STANDARD_SIGNATURE_HEADER}
-)
-#: Makes the headers of a webhook's requests.
-HeadersFunction: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
-
 #: Options whose value the repr masks.
 _SECRETS: Final = ("previous_key", "standard_webhooks")
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
-_FIELD_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")  # RFC 9110 §5.5, without obs-text
 _USER_INFO: Final = re.compile(r"[^/?#]*//[^/?#]*@")
 _IDENTIFIER: Final = re.compile(r"[\x21-\x7e]+")
 
@@ -94,6 +62,8 @@ class Webhook:
             401: then it is called again, and the attempt made once more. Where it raises, the
             attempt has failed and is tried again.
         ssl: how to speak TLS with this endpoint: a client certificate, a private authority.
+        profile: name of a profile of ``Hooks(profiles=...)``, whose ``ssl`` and ``headers`` hold
+            for this webhook too, but for what it has of its own.
         app_pid: send only events of sessions with this ``app_pid``.
         concurrency: maximum number of requests in flight.
         queue_size: bound of the lane, in events.
@@ -124,6 +94,7 @@ class Webhook:
         default_factory=lambda: MappingProxyType({}), kw_only=True, repr=False, hash=False
     )
     ssl: SSLContext | None = field(default=None, kw_only=True)
+    profile: str | None = field(default=None, kw_only=True)
     app_pid: str | None = field(default=None, kw_only=True)
     concurrency: int | None = field(default=None, kw_only=True)
     queue_size: int | None = field(default=None, kw_only=True)
@@ -156,6 +127,8 @@ class Webhook:
         set_(self, "name", self.name or self.id)
         if self.app_pid is not None and not (isinstance(self.app_pid, str) and self.app_pid):
             raise ConfigError("Webhook.app_pid", self.app_pid, "give an application's public id")
+        if self.profile is not None and not (isinstance(self.profile, str) and self.profile):
+            raise ConfigError("Webhook.profile", self.profile, "give a name in Hooks(profiles=...)")
         check_kind("Webhook.ssl", self.ssl, SSLContext)
         if self.ssl is not None and not self.url.lower().startswith("https:"):
             raise ConfigError("Webhook.ssl", self.ssl, "its URL is not https; leave it out")
@@ -195,7 +168,7 @@ class Webhook:
         Raises:
             ConfigError: they may not; names the header, and not its value.
         """
-        reserved = _RESERVED | _STANDARD if self.standard_webhooks else _RESERVED
+        reserved = RESERVED | STANDARD if self.standard_webhooks else RESERVED
         return checked_headers("Webhook.headers", headers, reserved)
 
     def key_at(self, time: float) -> str:
@@ -255,31 +228,3 @@ def _checked_rotation(previous_key: str | None, rotate_at: datetime | None) -> d
             "Webhook.rotate_at", rotate_at, "say when signing_key takes over, or leave both out"
         )
     return to_utc("Webhook.rotate_at", rotate_at)
-
-
-def checked_headers(
-    option: str, headers: Mapping[str, str], reserved: Collection[str] = _RESERVED
-) -> dict[str, str]:
-    """Return a copy of ``headers``.
-
-    Raises:
-        ConfigError: a header is reserved or duplicate, or not valid in HTTP (RFC 9110 §5.5).
-    """
-    if not isinstance(headers, Mapping):
-        raise ConfigError(option, "***", "give a mapping of names to values")
-    seen: set[str] = set()
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigError(option, name, "not a header name (RFC 9110 §5.6.2)")
-        if name.lower() in reserved:
-            raise ConfigError(option, name, "the protocol sets this header itself")
-        if name.lower() in seen:
-            raise ConfigError(option, name, "given twice")
-        if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
-            raise ConfigError(
-                option,
-                name,
-                "its value must be ASCII text without control characters (no CR or LF)",
-            )
-        seen.add(name.lower())
-    return dict(headers)

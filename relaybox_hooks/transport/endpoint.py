@@ -29,12 +29,21 @@ _HEADERS: Final[dict[str, str]] = {
     hdrs.USER_AGENT: USER_AGENT,
 }
 
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
 #: The same as they are written: hundreds of bytes that are not kept for each webhook.
 _LINES: Final = lines_of(_HEADERS)
 
 
 class Endpoint:
     """Everything that the requests to one webhook have in common.
+
+    Args:
+        webhook: says most of it.
+        settings: of the webhook.
+        ssl: of its profile; used where it has none of its own and speaks TLS.
+        headers: of its profile; those of its own replace them by name.
+        fresh: of its profile; ``None`` where the webhook makes headers itself.
 
     Attributes:
         connections: to it; made when the first is needed.
@@ -64,7 +73,14 @@ class Endpoint:
         "url",
     )
 
-    def __init__(self, webhook: Webhook, settings: Settings) -> None:
+    def __init__(
+        self,
+        webhook: Webhook,
+        settings: Settings,
+        ssl: SSLContext | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        fresh: FreshHeaders | None = None,
+    ) -> None:
         # As it was registered: yarl would rewrite escapes, and a pre-signed URL holds no more.
         self.url: URL = URL(webhook.url, encoded=webhook.url.isascii())
         self.retry: RetryPolicy = settings.retry
@@ -72,17 +88,18 @@ class Endpoint:
         self.timeout: float = cast("float", settings.timeouts.total)
         self.connect_timeout: float | None = cast("float | None", settings.timeouts.connect)
         self.ssl: SSLContext | None = webhook.ssl
+        if ssl is not None and self.ssl is None and self.url.scheme == "https":
+            self.ssl = ssl
         self.connections: Connections | None = None
         self._key = _key_of(webhook)
         secrets = webhook.standard_webhooks
         #: Of Standard Webhooks; none where the webhook does not sign by it.
         self._secrets = tuple(map(StandardSecret, secrets)) if secrets else None
-        self.fresh: FreshHeaders | None = None
-        headers: Mapping[str, str] = {}
+        self.fresh: FreshHeaders | None = fresh
         if callable(webhook.headers):
-            self.fresh = FreshHeaders(webhook, webhook.headers)
+            self.fresh = FreshHeaders("Webhook.headers", webhook.headers, webhook.checked_headers)
         else:
-            headers = webhook.headers
+            headers = _joined(headers, webhook.headers)
         self._headers = {**headers, **_HEADERS} if headers else _HEADERS
         self._id = webhook.id
         self._start = start_of(self.url, {WEBHOOK_ID_HEADER: webhook.id})
@@ -148,3 +165,11 @@ def _key_of(webhook: Webhook) -> SigningKey | RotatingKey:
     if webhook.previous_key is None or webhook.rotate_at is None:
         return key
     return RotatingKey(SigningKey(webhook.previous_key), key, webhook.rotate_at)
+
+
+def _joined(shared: Mapping[str, str], own: Mapping[str, str]) -> Mapping[str, str]:
+    """Return both; where both have a name, ``own`` has the value."""
+    if not shared or not own:
+        return shared or own
+    names = {name.lower() for name in own}
+    return {name: value for name, value in shared.items() if name.lower() not in names} | dict(own)

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import ClientError
 
 from relaybox_hooks.errors import ConfigError
-from relaybox_hooks.targets.webhook import HeadersFunction, Webhook
+from relaybox_hooks.targets.headers import HeadersFunction
 
 
 class HeadersError(ClientError):
-    """The function of a webhook's headers failed; names the error, and none of its words."""
+    """A function of headers failed; names the option and the error, and none of its words."""
 
 
 class FreshHeaders:
-    """The latest headers of one webhook, made anew when its endpoint has refused them.
+    """The latest headers that a function made, made anew when an endpoint has refused them.
 
     Args:
-        webhook: checks what its function returns.
+        option: the function's name in errors, for example ``Webhook.headers``.
         function: makes them.
+        check: returns a copy of what the function returned, or raises ConfigError.
     """
 
-    __slots__ = ("_function", "_kept", "_making", "_webhook")
+    __slots__ = ("_check", "_function", "_kept", "_making", "_option")
 
-    def __init__(self, webhook: Webhook, function: HeadersFunction) -> None:
-        self._webhook = webhook
+    def __init__(
+        self,
+        option: str,
+        function: HeadersFunction,
+        check: Callable[[Mapping[str, str]], Mapping[str, str]],
+    ) -> None:
+        self._option = option
         self._function = function
+        self._check = check
         self._kept: Mapping[str, str] | None = None
         self._making: asyncio.Lock | None = None
 
@@ -53,8 +60,8 @@ class FreshHeaders:
 
     async def _make(self) -> Mapping[str, str]:
         try:
-            return self._webhook.checked_headers(await self._function())
+            return self._check(await self._function())
         except ConfigError as error:  # names the header, and not its value
-            raise HeadersError(f"Webhook.headers: {error}") from None
+            raise HeadersError(f"{self._option}: {error}") from None
         except Exception as error:
-            raise HeadersError(f"Webhook.headers raised {type(error).__name__}") from None
+            raise HeadersError(f"{self._option} raised {type(error).__name__}") from None

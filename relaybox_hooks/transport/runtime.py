@@ -21,6 +21,7 @@ from relaybox_hooks.transport.deadlines import Deadlines
 from relaybox_hooks.transport.dialler import open_session
 from relaybox_hooks.transport.egress import EgressPolicy, make_connector
 from relaybox_hooks.transport.endpoint import Endpoint
+from relaybox_hooks.transport.profiles import Profiles
 from relaybox_hooks.transport.starts import Starts
 
 ResultT = TypeVar("ResultT")
@@ -42,6 +43,7 @@ class Runtime:
         connector: the host's own, which dials, or ``None``.
         max_connections: the most connections at a time; ``None`` for the default.
         keepalive: seconds for which a connection may idle.
+        profiles: TLS and headers that webhooks share.
 
     Attributes:
         budget: of connections; ``None`` with the host's own session.
@@ -52,6 +54,7 @@ class Runtime:
         loop: the event loop.
         notifier: calls the observers.
         outstanding: events that all lanes together have accepted and not settled.
+        profiles: make the endpoints of webhooks.
         random: draws from [0, 1), for jitter.
         session: the HTTP session that dials for all requests, or makes them.
         starts: of the lanes' workers.
@@ -70,6 +73,7 @@ class Runtime:
         "loop",
         "notifier",
         "outstanding",
+        "profiles",
         "random",
         "session",
         "starts",
@@ -91,10 +95,12 @@ class Runtime:
         connector: BaseConnector | None = None,
         max_connections: int | None = None,
         keepalive: float = KEEPALIVE,
+        profiles: Profiles | None = None,
     ) -> None:
         self.notifier: Notifier = notifier
         self.random: Callable[[], float] = random
         self.deadlines: Deadlines = Deadlines(self)
+        self.profiles: Profiles = profiles or Profiles()
         self.outstanding: int = 0
         self.state: State = "new"
         self.joiners: list[asyncio.Future[None]] = []

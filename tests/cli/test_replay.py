@@ -48,12 +48,14 @@ async def test_what_arrives_is_a_dead_letter_no_longer(run: Run, tmp_path: Path)
 
 async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
-        await append_dead(journal, "crm", "gone", "gone", "off", "old", "crm")
+        await append_dead(journal, "crm", "gone", "gone", "off", "old", "crm", "code")
     answers = {"/crm": Answer(500), "/gone": Answer(410)}
     async with FaultReceiver(answers) as receiver:
         file = configuration(tmp_path / "hooks.toml", receiver.url, "crm", "gone", "off")
         with file.open("a", encoding="utf-8") as more:
             more.write("enabled = false\n")
+            more.write(f'[webhooks.code]\nurl = "{receiver.url}"\nevents = ["*"]\n')
+            more.write('signing_key = "key"\nprofile = "oauth"\n')
         code, output, errors = await run("replay", "hooks.db", "--rate", "1000")
     assert (code, errors) == (1, "")
     assert output.splitlines() == [
@@ -63,7 +65,8 @@ async def test_what_does_not_arrive_is_a_no(run: Run, tmp_path: Path) -> None:
         "skipped  webhook off is disabled in hooks.toml",
         "skipped  webhook old is not in hooks.toml",
         "failed   room:join e-5 to crm: status 500",
-        "6 dead letters: 0 delivered, 3 failed, 3 skipped",
+        "skipped  webhook code has the profile 'oauth', which is in code: use hooks.replay()",
+        "7 dead letters: 0 delivered, 3 failed, 4 skipped",
     ]
     async with SQLiteJournal(tmp_path / "hooks.db") as journal:
         letters = await journal.dead_letters(webhook_id="crm")

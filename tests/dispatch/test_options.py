@@ -22,7 +22,7 @@ from relaybox_hooks.targets.policies import DURABLE_RETRY
 from relaybox_hooks.targets.settings import Settings
 
 #: Keyword arguments of Hooks that are objects of the process, which no file can hold.
-OBJECTS = {"connector", "http_session", "observers", "journal", "clock", "random"}
+OBJECTS = {"connector", "http_session", "profiles", "observers", "journal", "clock", "random"}
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"queue_size": 0}, "queue_size=0"),

@@ -12,7 +12,7 @@ import pytest
 from support import KEY, ONCE, ROOM, Watch, soon, turns
 
 from relaybox_hooks import Hooks, RetryPolicy, Webhook
-from relaybox_hooks.targets.webhook import HeadersFunction
+from relaybox_hooks.targets.headers import HeadersFunction
 from relaybox_hooks.testing import Answer, Fault, FaultReceiver, ReceivedRequest, VirtualClock
 from relaybox_hooks.transport.fresh_headers import FreshHeaders, HeadersError
 
@@ -156,7 +156,7 @@ async def test_a_function_that_hangs_ends_with_the_attempt() -> None:
 async def test_one_that_waits_takes_over_a_call_that_was_cancelled() -> None:
     tokens = Tokens()
     tokens.held.clear()
-    fresh = FreshHeaders(webhook_with(tokens, "http://a.test/"), tokens)
+    fresh = FreshHeaders("headers", tokens, dict)
     first, second = (asyncio.ensure_future(fresh.get()) for _ in range(2))
     await turns()
     first.cancel()
@@ -168,7 +168,7 @@ async def test_one_that_waits_takes_over_a_call_that_was_cancelled() -> None:
 
 async def test_headers_made_anew_meanwhile_are_kept() -> None:
     tokens = Tokens()
-    fresh = FreshHeaders(webhook_with(tokens, "http://a.test/"), tokens)
+    fresh = FreshHeaders("headers", tokens, dict)
     old = await fresh.get()
     fresh.refuse(old)
     new = await fresh.get()
@@ -184,7 +184,7 @@ async def test_after_an_error_the_function_is_asked_again() -> None:
         calls += 1
         raise LookupError
 
-    fresh = FreshHeaders(webhook_with(headers, "http://a.test/"), headers)
+    fresh = FreshHeaders("headers", headers, dict)
     for _ in range(2):
         with pytest.raises(HeadersError, match="raised LookupError"):
             await fresh.get()

@@ -55,6 +55,14 @@ async def test_a_dial_cancelled_at_whatever_turn_leaves_no_socket(
                 await asyncio.sleep(0)
 
 
+def fail_with(ours: socket.socket, closed: socket.socket, unconnected: socket.socket) -> None:
+    with closing_on_error():
+        for each in (ours, closed, unconnected):
+            note(each)
+        closed.close()
+        raise KeyError
+
+
 def test_a_block_that_ends_well_leaves_its_sockets_as_they_are() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -68,11 +76,9 @@ def test_one_that_ends_with_an_error_shuts_them_down_and_the_error_stays() -> No
     ours, theirs = socket.socketpair()
     closed, unconnected = socket.socket(), socket.socket()
     with ours, theirs, unconnected:
-        with pytest.raises(KeyError), closing_on_error():
-            for each in (ours, closed, unconnected):
-                note(each)
-            closed.close()
-            raise KeyError
+        with pytest.raises(KeyError):
+            fail_with(ours, closed, unconnected)
+        assert closed.fileno() < 0
         assert theirs.recv(1) == b""
 
 
