@@ -54,7 +54,7 @@ class Hooks(Generic[CustomT_contra]):
     Args:
         webhooks: to begin with.
         queue_size: each lane's bound, in events.
-        max_pending_bytes: each webhook lane's bound in bytes, but for one event; not in a journal.
+        max_pending_bytes: each webhook lane's bound in bytes, but for one event.
         overflow: of a full lane: ``"wait"``, ``"drop_oldest"``, ``"drop_newest"`` or ``"raise"``.
         emit_timeout: seconds ``emit`` waits for room before it drops; ``None``: without end.
         concurrency: how many requests are in flight per webhook, at most.
@@ -80,7 +80,7 @@ class Hooks(Generic[CustomT_contra]):
         dead_letter_bytes: bytes of their events, the newest one's in any case.
         journal: keeps deliveries, so that a crash loses none; opened by ``start``, closed by
             ``aclose``. No event for a webhook is then dropped or waits because its lane is full:
-            ``queue_size`` is what it has in memory, the journal bounds the rest.
+            ``queue_size`` and ``max_pending_bytes`` bound what of it is in memory.
         retention: how long the journal keeps what is settled.
         close_timeout: seconds that leaving ``async with`` waits for the lanes to drain.
         clock: time and timers, for tests.

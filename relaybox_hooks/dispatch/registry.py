@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from sys import maxsize
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
@@ -274,8 +275,8 @@ class Registry:
         make_queue: MakeQueue = _make_memory_queue
         if self._gateway is not None:
             # In a journal it is the journal's room that counts, and its policy.
+            make_queue = partial(self._gateway.make_queue, max_bytes=settings.max_pending_bytes)
             settings = replace(settings, overflow=self._gateway.overflow, max_pending_bytes=maxsize)
-            make_queue = self._gateway.make_queue
         return WebhookLane(self._runtime, webhook, settings, make_queue, self._callbacks)
 
     def _names_of(self, webhook: Webhook) -> dict[str, None]:

@@ -121,15 +121,17 @@ class JournalGateway:
 
     # Webhooks
 
-    def make_queue(self, lane: WebhookLane) -> JournalQueue:
-        """Make the queue of a webhook's lane."""
+    def make_queue(self, lane: WebhookLane, max_bytes: int) -> JournalQueue:
+        """Make the queue of a webhook's lane, with ``max_bytes`` of events in memory."""
 
         def dead_letter(delivery: Delivery) -> None:
             lane.dead_letter(delivery, lane.closed_for or "disabled")
 
         callbacks = QueueCallbacks(lane.fill, lane.entered, dead_letter)
         webhook_id = lane.webhook.id
-        queue = JournalQueue(self._runtime, webhook_id, lane.settings, self, self, callbacks)
+        queue = JournalQueue(
+            self._runtime, webhook_id, lane.settings, self, self, callbacks, max_bytes=max_bytes
+        )
         self._lanes[webhook_id] = lane, queue
         return queue
 
@@ -181,13 +183,20 @@ class JournalGateway:
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
         """Return pending deliveries of a webhook; see ``DeliverySource.read``."""
         return await self._journal.read(
-            PERMANENT, webhook_id, limit=limit, after=after, key=key, skip_keys=skip_keys
+            PERMANENT,
+            webhook_id,
+            limit=limit,
+            max_bytes=max_bytes,
+            after=after,
+            key=key,
+            skip_keys=skip_keys,
         )
 
     def commit(self, change: Change) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from relaybox_hooks.clock import Alarm
 from relaybox_hooks.durable.lane_store import CommitSink, LaneSource, QueueCallbacks
 from relaybox_hooks.durable.parked_keys import ParkedKey, ParkedKeys
-from relaybox_hooks.durable.stored import delivery_of
+from relaybox_hooks.durable.stored import delivery_of, may_be_more
 from relaybox_hooks.journal.errors import JournalError
 from relaybox_hooks.journal.protocol import Change, StoredDelivery
 from relaybox_hooks.lanes.delivery import Delivery
@@ -33,9 +34,9 @@ _READ_AGAIN: Final = 1.0
 class JournalQueue:
     """A :class:`~relaybox_hooks.lanes.delivery_queue.DeliveryQueue` of what a journal stores.
 
-    Up to ``queue_size`` deliveries are in memory; the rest is read in order as there is room
-    again. A key whose next attempt is far off, or that has taken its share of the memory, is
-    parked: it waits in the journal and delays no other.
+    Up to ``queue_size`` deliveries are in memory, and up to ``max_bytes`` of their events but for
+    one; the rest is read in order as there is room again. A key whose next attempt is far off, or
+    that has taken its share of the memory, is parked: it waits in the journal and delays no other.
 
     Mutable state besides the deliveries in memory: ``_read_seq``, up to which all that is pending
     is in memory or parked; whether there may be more behind it (``_behind``);
@@ -48,14 +49,15 @@ class JournalQueue:
         source: what is read from.
         sink: what settled deliveries are committed to.
         callbacks: of the lane.
+        max_bytes: bytes of events in memory.
     """
 
     __slots__ = (
-        *("_append_missed", "_behind", "_callbacks", "_closed", "_first_seq", "_generation"),
-        *("_give_up_through_seq", "_keys_loaded", "_loaded", "_max_age", "_memory", "_open"),
-        *("_parked", "_put_seq", "_queue_size", "_read_again", "_read_failed", "_read_seq"),
-        *("_reader", "_runtime", "_settled_while_reading", "_share", "_sink", "_source"),
-        *("_webhook_id", "next"),
+        *("_append_missed", "_behind", "_callbacks", "_capacity", "_closed", "_first_seq"),
+        *("_generation", "_give_up_through_seq", "_keys_loaded", "_loaded", "_max_age"),
+        *("_memory", "_open", "_parked", "_put_seq", "_read_again", "_read_failed", "_read_seq"),
+        *("_reader", "_room", "_runtime", "_settled_while_reading", "_share", "_sink", "_source"),
+        *("_unit", "_webhook_id", "next"),
     )
 
     #: A key that was parked is read later than what was emitted after it.
@@ -69,10 +71,16 @@ class JournalQueue:
         source: LaneSource,
         sink: CommitSink,
         callbacks: QueueCallbacks,
+        *,
+        max_bytes: int,
     ) -> None:
         self._runtime = runtime
         self._webhook_id = webhook_id
-        self._queue_size = settings.queue_size
+        #: Bytes that a delivery counts for at least, so that they bound the number as well.
+        self._unit = max(1, max_bytes // settings.queue_size)
+        self._capacity = self._unit * settings.queue_size
+        #: Bytes for which there is room in memory; negative where the last one took more.
+        self._room = self._capacity
         self._max_age = settings.max_age_seconds
         self._source = source
         self._sink = sink
@@ -86,8 +94,8 @@ class JournalQueue:
         self._keys_loaded: dict[str, int] = {}
         #: What has left the memory since the latest query began: its rows may still hold it.
         self._settled_while_reading: set[int] = set()
-        #: How many deliveries of one key may be in memory.
-        self._share = max(1, settings.queue_size // 8)
+        #: Bytes that the deliveries of one key may take of it, but for one delivery.
+        self._share = self._unit * max(1, settings.queue_size // 8)
         self._open = False
         self._closed = False
         #: Nothing up to this number is this queue's.
@@ -148,7 +156,7 @@ class JournalQueue:
         if self._stays_parked(seq, delivery.key):
             self._read_seq = seq
             return False
-        if len(self._loaded) >= self._queue_size:
+        if self._room <= 0:
             self._fall_behind()
             return False
         self._read_seq = seq
@@ -206,6 +214,7 @@ class JournalQueue:
         """Take everything out; all of it stays pending in the journal."""
         self._memory.clear()
         self._loaded.clear()
+        self._room = self._capacity
         return ()
 
     def suspend(self) -> None:
@@ -223,18 +232,20 @@ class JournalQueue:
 
     def _load(self, delivery: Delivery) -> None:
         self._loaded[delivery.seq] = delivery
-        key = delivery.key
+        size, key = max(self._unit, len(delivery.envelope.prefix)), delivery.key
+        self._room -= size
         if key is not None:
-            self._keys_loaded[key] = self._keys_loaded.get(key, 0) + 1
+            self._keys_loaded[key] = self._keys_loaded.get(key, 0) + size
         self._memory.put(delivery)
 
     def _unload(self, delivery: Delivery) -> None:
         del self._loaded[delivery.seq]
         if self._reader is not None:
             self._settled_while_reading.add(delivery.seq)
-        key = delivery.key
+        size, key = max(self._unit, len(delivery.envelope.prefix)), delivery.key
+        self._room += size
         if key is not None:
-            self._keys_loaded[key] -= 1
+            self._keys_loaded[key] -= size
             if not self._keys_loaded[key]:
                 del self._keys_loaded[key]
                 if self._parked.by_key:
@@ -290,21 +301,20 @@ class JournalQueue:
         """Return what to read next: a key that is due or, if true, what comes next in order."""
         if self._behind and self._read_seq < self._give_up_through_seq:
             return True  # first of all: some of it may be of a key that is due
-        room = self._queue_size - len(self._loaded)
+        room = self._room
         if room > 0 and (parked := self._parked.first_due()) is not None:
             return parked
         # A half at a time: each query costs as much as many rows.
-        plenty = 2 * room >= self._queue_size and len(self._parked.entries) < _MAX_PARKED
+        plenty = 2 * room >= self._capacity and len(self._parked.entries) < _MAX_PARKED
         return True if self._behind and plenty else None
 
     async def _read(self) -> None:
         try:
             while self._open and (wanted := self._wanted()) is not None:
-                room = self._queue_size - len(self._loaded)
                 if isinstance(wanted, ParkedKey):
-                    await self._read_key(wanted, min(room, self._share))
+                    await self._read_key(wanted, min(self._room, self._share))
                 else:
-                    await self._read_next(room)
+                    await self._read_next(self._room)
                 self._read_failed = False
         except JournalError as error:
             if self._open:
@@ -318,17 +328,19 @@ class JournalQueue:
             self._settled_while_reading.clear()
 
     async def _read_next(self, room: int) -> None:
-        """Read on in order."""
+        """Read on in order, as much as there is room for: bytes."""
         self._append_missed = False
         self._settled_while_reading.clear()
         generation, sweeping = self._generation, self._read_seq < self._give_up_through_seq
-        limit = _SWEEP if sweeping else room
+        limit = _SWEEP if sweeping else max(1, room // self._unit)
+        room = self._capacity if sweeping else room
         skip_keys = () if sweeping else self._parked.by_key
-        rows = await self._fetch(limit, self._read_seq, skip_keys=skip_keys)
+        read = partial(self._source.read, self._webhook_id, limit=limit, max_bytes=room)
+        rows = await self._that_was_put(read(after=self._read_seq, skip_keys=skip_keys))
         for row in rows:
             if generation != self._generation or not self._take(row):
                 return
-        if generation == self._generation and len(rows) < limit:
+        if generation == self._generation and not may_be_more(rows, limit, room):
             self._behind = self._append_missed
             self._read_seq = max(self._read_seq, self._give_up_through_seq)
 
@@ -337,7 +349,7 @@ class JournalQueue:
         seq, due = row.seq, row.due - self._runtime.clock.time()
         known = seq in self._loaded or seq in self._settled_while_reading
         given_up = seq <= self._give_up_through_seq
-        if not known and not given_up and len(self._loaded) >= self._queue_size:
+        if not known and not given_up and self._room <= 0:
             self._read_seq = seq - 1  # all before it is taken up: no sweep is needed any more
             return False
         self._read_seq = seq
@@ -354,26 +366,23 @@ class JournalQueue:
             self._enter(row)
         return True
 
-    async def _fetch(
-        self, limit: int, after: int, key: str | None = None, skip_keys: Collection[str] = ()
-    ) -> list[StoredDelivery]:
-        """Read deliveries; what is stored already and still to be put is left to its put."""
-        rows = await self._source.read(
-            self._webhook_id, limit=limit, after=after, key=key, skip_keys=skip_keys
-        )
-        return [row for row in rows if row.seq <= self._put_seq]
+    async def _that_was_put(self, reading: Awaitable[list[StoredDelivery]]) -> list[StoredDelivery]:
+        """Return what was read; what is stored already and still to be put is left to its put."""
+        return [row for row in await reading if row.seq <= self._put_seq]
 
-    async def _read_key(self, parked: ParkedKey, limit: int) -> None:
-        """Read on with a key whose time has come."""
+    async def _read_key(self, parked: ParkedKey, room: int) -> None:
+        """Read on with a key whose time has come, as much as there is room for: bytes."""
         parked.append_missed = False
         key, generation = parked.key, self._generation
-        rows = await self._fetch(1 if key is None else limit, parked.after, key=key)
+        limit = 1 if key is None else max(1, room // self._unit)
+        read = partial(self._source.read, self._webhook_id, limit=limit, max_bytes=room)
+        rows = await self._that_was_put(read(after=parked.after, key=key))
         if generation != self._generation:
             return
         self._parked.discard(parked)
         if key is None:
             rows = [row for row in rows if row.seq == parked.after + 1]
-        elif len(rows) == limit or parked.append_missed:
+        elif may_be_more(rows, limit, room) or parked.append_missed:
             self._parked.add(key, rows[-1].seq if rows else parked.after, _NEVER)
         for row in rows:
             self._enter(row)

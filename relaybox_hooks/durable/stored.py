@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, cast
 
@@ -53,3 +54,8 @@ def outcome_of(row: StoredDelivery) -> Outcome | None:
 def datetime_of(seconds: float) -> datetime:
     """Return a moment in UTC from seconds since the Unix epoch."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def may_be_more(rows: Sequence[StoredDelivery], limit: int, max_bytes: int) -> bool:
+    """Return whether there may be more after ``rows``, which were read with these bounds."""
+    return len(rows) >= limit or sum(len(row.envelope.prefix) for row in rows) >= max_bytes

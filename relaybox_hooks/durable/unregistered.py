@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from relaybox_hooks.dead_letters import DeadLetter
 from relaybox_hooks.durable.lane_store import LaneSource
-from relaybox_hooks.durable.stored import dead_letter_of
+from relaybox_hooks.durable.stored import dead_letter_of, may_be_more
 from relaybox_hooks.journal.protocol import LaneHead
 from relaybox_hooks.observer import logger
 from relaybox_hooks.targets.policies import RetentionPolicy
@@ -17,6 +17,8 @@ from relaybox_hooks.validation import to_seconds
 
 #: Deliveries given up in one go.
 _SWEEP: Final = 500
+#: Bytes of their events.
+_SWEEP_BYTES: Final = 8 * 2**20
 
 
 class SavedState(NamedTuple):
@@ -107,7 +109,7 @@ class UnregisteredDeliveries:
             if known is not None and now - known.last_seen < self._grace:
                 continue
             while webhook_id in self.pending:
-                rows = await self._source.read(webhook_id, limit=_SWEEP)
+                rows = await self._source.read(webhook_id, limit=_SWEEP, max_bytes=_SWEEP_BYTES)
                 if webhook_id not in self.pending:
                     break  # registered meanwhile: its lane has them
                 for row in rows:
@@ -117,5 +119,5 @@ class UnregisteredDeliveries:
                     self._count_lost(1)
                     letter = dead_letter_of(row, "unregistered", self._runtime.clock.time())
                     self._keep_dead_letter(letter)
-                if len(rows) < _SWEEP:
+                if not may_be_more(rows, _SWEEP, _SWEEP_BYTES):
                     self.pending.pop(webhook_id, None)

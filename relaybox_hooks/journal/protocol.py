@@ -208,16 +208,21 @@ class DeliverySource(Protocol):
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
         """Return pending deliveries of a webhook, in the order of ``seq``, due or not.
 
+        Fewer than ``limit`` are returned only where there are no more, or where the last one has
+        reached ``max_bytes``.
+
         Args:
             grant: the right to deliver them.
             webhook_id: the webhook.
-            limit: how many at most. Fewer are returned only where there are no more.
+            limit: how many at most.
+            max_bytes: bytes of events (``envelope.prefix``) after which no further one is read.
             after: only those with a higher ``seq``.
             key: only those of this key.
             skip_keys: none of these keys; those without a key are never skipped.

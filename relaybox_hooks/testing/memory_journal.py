@@ -129,19 +129,22 @@ class MemoryJournal(Journal):
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
         self._check_open()
         found: list[StoredDelivery] = []
+        size = 0
         seqs = self._pending.get(webhook_id, [])
         for place in range(bisect_right(seqs, after), len(seqs)):
-            if len(found) == limit:
+            if len(found) == limit or size >= max_bytes:
                 break
             row = self._rows[seqs[place]]
             if (key is None or row.key == key) and (row.key is None or row.key not in skip_keys):
                 found.append(row)
+                size += len(row.envelope.prefix)
         return found
 
     def commit(self, grant: Grant, changes: Iterable[Change]) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from support import KEY, ONCE, soon, turns
 
 from relaybox_hooks import Hooks, LaneFullError, Webhook
+from relaybox_hooks.hooks import parts_of
+from relaybox_hooks.journal import SQLiteJournal
+from relaybox_hooks.lanes.webhook_lane import WebhookLane
 from relaybox_hooks.testing import Answer, FaultReceiver, MemoryJournal
 from relaybox_hooks.validation import Overflow
 
@@ -97,6 +101,34 @@ async def test_with_a_journal_it_is_the_journal_that_is_bounded() -> None:
             receiver.release()
             await soon(hooks.join())
             assert hooks.stats().delivered == 8
+
+
+async def test_with_a_journal_what_is_in_memory_is_bounded(tmp_path: Path) -> None:
+    """The rest is read as there is room, also after a restart."""
+
+    def in_memory(hooks: Hooks) -> int:
+        (lane,) = parts_of(hooks).registry.lanes()
+        assert isinstance(lane, WebhookLane)
+        return sum(len(delivery.envelope.prefix) for delivery in lane.queue)
+
+    async with FaultReceiver() as receiver:
+        receiver.hold()
+        webhook = webhook_to(receiver, order_by="none", max_pending_bytes=BUDGET)
+        journal = SQLiteJournal(tmp_path / "hooks.db")
+        async with Hooks([webhook], journal=journal, close_timeout=0, logging=False) as hooks:
+            sent = [await emit(hooks) for _ in range(40)]
+            assert BUDGET < in_memory(hooks) < BUDGET + 2 * SIZE
+        journal = SQLiteJournal(tmp_path / "hooks.db")
+        async with Hooks([webhook], journal=journal) as hooks:
+            await soon(receiver.wait_for(2))
+            most = in_memory(hooks)
+            receiver.release()
+            while hooks.stats().pending:
+                most = max(most, in_memory(hooks))
+                await asyncio.sleep(0)
+            assert BUDGET < most < BUDGET + 2 * SIZE
+            assert hooks.stats().delivered == 40
+        assert [request.event_id for request in receiver.requests[1:]] == sent
 
 
 # Dead letters

@@ -85,17 +85,18 @@ class JournalQueueMachine(RuleBasedStateMachine):
     @initialize(
         finds=st.sampled_from(["at once", "at once", "later", "and answers at once"]),
         size=st.sampled_from([(1, 1), (2, 1), (3, 2), (4, 2), (8, 3)]),
+        unit=st.sampled_from([1, 10, 1000]),
         max_age=st.sampled_from([None, None, None, 60.0]),
     )
-    def begin(self, finds: Finds, size: tuple[int, int], max_age: float | None) -> None:
+    def begin(self, finds: Finds, size: tuple[int, int], unit: int, max_age: float | None) -> None:
         self.journal = FakeJournal(self.turns.runtime, finds)
-        self.size, self.max_age = size, max_age
+        self.size, self.unit, self.max_age = size, unit, max_age
         self.lane = self.new_lane()
         self.lane.queue.start_after(0)
 
     def new_lane(self) -> FakeLane:
         queue_size, share = self.size
-        return FakeLane(self.journal, queue_size, share=share, max_age=self.max_age)
+        return FakeLane(self.journal, queue_size, share=share, unit=self.unit, max_age=self.max_age)
 
     # One rule for all moves: of many rules, hypothesis leaves out half in an average example.
 
@@ -266,6 +267,8 @@ class JournalQueueMachine(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         for lane in self.lanes:
             assert len(tuple(lane.queue)) <= lane.bound
+            in_memory = sum(len(each.envelope.prefix) for each in lane.queue)
+            assert in_memory <= lane.bound_in_bytes
 
     @invariant()
     def in_flight_is_in_memory(self) -> None:
@@ -322,6 +325,7 @@ class JournalQueueMachine(RuleBasedStateMachine):
             assert not tuple(lane.queue.tasks())
             assert not lane.queue._loaded
             assert not lane.queue._keys_loaded
+            assert lane.queue._room == lane.queue._capacity
             assert not lane.queue._parked.entries
         for row in self.journal.rows.values():
             assert row.doomed is not True or row.state == "dead"

@@ -76,6 +76,7 @@ class Waiting:
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
@@ -85,7 +86,13 @@ class Waiting:
             self.failing = False
             raise JournalError(None, "the disk is on fire")
         rows = await self.journal.read(
-            PERMANENT, webhook_id, limit=limit, after=after, key=key, skip_keys=skip_keys
+            PERMANENT,
+            webhook_id,
+            limit=limit,
+            max_bytes=max_bytes,
+            after=after,
+            key=key,
+            skip_keys=skip_keys,
         )
         self.on_read()
         return rows

@@ -161,7 +161,25 @@ async def test_reading_goes_on_after_a_seq_for_one_key_or_without_some(journal: 
     assert await places(skip_keys={"x", "y"}) == [2, 3, 6]
     assert await places(skip_keys={"x", "y"}, after=given[2], limit=2) == [3, 6]
     assert await places(key="unknown") == []
-    assert await journal.read(PERMANENT, "unknown", limit=1) == []
+    assert await pending(journal, "unknown") == []
+
+
+async def test_what_is_read_is_bounded_in_bytes_but_for_one_delivery(journal: Journal) -> None:
+    given: list[int] = []
+    for number, (key, size) in enumerate(zip("xyxyz", (92, 2, 2, 292, 0), strict=True)):
+        given += await journal.append_nowait(envelope(number, size=size), [("a", key)])
+
+    async def places(**options: Any) -> list[int]:
+        return [given.index(row.seq) for row in await pending(journal, **options)]
+
+    assert await places(max_bytes=1) == [0]
+    assert await places(max_bytes=100) == [0]
+    assert await places(max_bytes=101) == [0, 1]
+    assert await places(max_bytes=121) == [0, 1, 2, 3]
+    assert await places(max_bytes=121, limit=3) == [0, 1, 2]
+    assert await places(max_bytes=10, after=given[0]) == [1]
+    assert await places(max_bytes=101, key="x") == [0, 2]
+    assert await places(max_bytes=15, skip_keys={"x"}) == [1, 3]
 
 
 async def test_a_delivery_is_read_again_until_it_is_settled(journal: Journal) -> None:
@@ -355,6 +373,6 @@ async def test_an_append_is_done_before_a_read_shows_it(journal: Journal) -> Non
     """A lane relies on it: what it reads and has not been handed yet is on its way to it."""
     for number in range(50):
         future = journal.append_nowait(envelope(number), [("a", None)])
-        rows = await journal.read(PERMANENT, "a", limit=100)
+        rows = await pending(journal)
         assert future.done() or len(rows) == number
         assert list(await future) == [number + 1]

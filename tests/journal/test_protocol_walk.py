@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
@@ -135,6 +136,7 @@ class Walk(RuleBasedStateMachine):
     @rule(
         webhook_id=WEBHOOKS,
         limit=st.integers(1, 6),
+        max_bytes=st.integers(1, 60),
         after=st.integers(0, 30),
         key=KEYS,
         skip_keys=st.frozensets(KEYS.filter(bool)),
@@ -143,6 +145,7 @@ class Walk(RuleBasedStateMachine):
         self,
         webhook_id: str,
         limit: int,
+        max_bytes: int,
         after: int,
         key: str | None,
         skip_keys: frozenset[Any],
@@ -151,7 +154,13 @@ class Walk(RuleBasedStateMachine):
             skip_keys = frozenset()
         found = self.run(
             self.journal.read(
-                PERMANENT, webhook_id, limit=limit, after=after, key=key, skip_keys=skip_keys
+                PERMANENT,
+                webhook_id,
+                limit=limit,
+                max_bytes=max_bytes,
+                after=after,
+                key=key,
+                skip_keys=skip_keys,
             )
         )
         expected = [
@@ -163,7 +172,9 @@ class Walk(RuleBasedStateMachine):
             and (key is None or row.key == key)
             and row.key not in skip_keys
         ]
-        assert plain(found) == plain(expected[:limit])
+        sizes = accumulate((len(row.envelope.prefix) for row in expected), initial=0)
+        within = [row for row, before in zip(expected, sizes, strict=False) if before < max_bytes]
+        assert plain(found) == plain(within[:limit])
 
     @rule(
         webhook_id=st.none() | WEBHOOKS,

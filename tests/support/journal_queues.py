@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from itertools import accumulate
 from typing import Literal, TypeAlias
 
 from relaybox_hooks.durable.journal_queue import JournalQueue
@@ -17,6 +18,9 @@ from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.wire.envelope import Envelope
 
 WEBHOOK = "webhook"
+
+#: Bytes of events, in turn.
+SIZES = (0, 4, 10, 25, 60)
 
 #: When a query finds rows.
 Finds: TypeAlias = Literal["and answers at once", "at once", "later"]
@@ -37,7 +41,7 @@ class Row:
         self.seq = seq
         self.key = key
         self.lane = lane
-        self.envelope = Envelope(str(seq), "room:join", b"", now)
+        self.envelope = Envelope(str(seq), "room:join", b"x" * SIZES[seq % len(SIZES)], now)
         self.stored = False
         self.put = False
         self.doomed: bool | None = False
@@ -68,12 +72,13 @@ class Read:
         self,
         journal: FakeJournal,
         limit: int,
+        max_bytes: int,
         after: int,
         key: str | None,
         skip_keys: Collection[str],
     ) -> None:
         self._journal = journal
-        self._wanted = limit, after, key, frozenset(skip_keys)
+        self._wanted = limit, max_bytes, after, key, frozenset(skip_keys)
         self.rows: list[StoredDelivery] | None = None
         self.future: asyncio.Future[list[StoredDelivery]] = journal.runtime.loop.create_future()
 
@@ -133,7 +138,7 @@ class FakeJournal:
         return [row for row in self.rows.values() if row.lane is lane]
 
     def find(
-        self, limit: int, after: int, key: str | None, skip_keys: Collection[str]
+        self, limit: int, max_bytes: int, after: int, key: str | None, skip_keys: Collection[str]
     ) -> list[StoredDelivery]:
         found = [
             row.snapshot()
@@ -143,25 +148,29 @@ class FakeJournal:
             and (key is None or row.key == key)
             and row.key not in skip_keys
         ]
-        return found[:limit]
+        sizes = accumulate((len(row.envelope.prefix) for row in found), initial=0)
+        within = [row for row, before in zip(found, sizes, strict=False) if before < max_bytes]
+        return within[:limit]
 
     async def read(
         self,
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
         assert webhook_id == WEBHOOK
         assert limit > 0
+        assert max_bytes > 0
         self.begun += 1
         self.reads_in_a_turn += 1
         assert self.reads_in_a_turn < 100, "it reads on and on"
         if self._finds == "and answers at once":
-            return self.find(limit, after, key, skip_keys)
-        read = Read(self, limit, after, key, skip_keys)
+            return self.find(limit, max_bytes, after, key, skip_keys)
+        read = Read(self, limit, max_bytes, after, key, skip_keys)
         if self._finds == "at once":
             read.look()
         self.reads.append(read)
@@ -188,20 +197,29 @@ class FakeLane:
         journal: of its queue.
         queue_size: of its queue.
         share: how many deliveries of a key it has in memory; an eighth of a real queue.
+        unit: bytes that there is room for in memory, for each delivery.
         max_age: seconds after which a delivery is given up; ``None``: never.
 
     Attributes:
         bound: how many deliveries are ever in memory: one read of a key may find that puts have
             taken the room that it was made for.
+        bound_in_bytes: the same, in bytes of their events.
         in_flight: what ``next`` has returned and nothing has become of yet.
         retired: closed for good, its webhook was removed.
     """
 
     def __init__(
-        self, journal: FakeJournal, queue_size: int, *, share: int = 1, max_age: float | None = None
+        self,
+        journal: FakeJournal,
+        queue_size: int,
+        *,
+        share: int = 1,
+        unit: int = 1000,
+        max_age: float | None = None,
     ) -> None:
         self.journal = journal
         self.bound = queue_size + share
+        self.bound_in_bytes = unit * self.bound + 2 * max(SIZES)
         self.in_flight: list[Delivery] = []
         self.pending = 0
         self.closed = False
@@ -210,8 +228,16 @@ class FakeLane:
         self._entered: set[Delivery] = set()
         callbacks = QueueCallbacks(lambda: None, self._enter, self._give_up)
         settings = Settings(queue_size=queue_size, max_age=max_age)
-        self.queue = JournalQueue(journal.runtime, WEBHOOK, settings, journal, journal, callbacks)
-        self.queue._share = share
+        self.queue = JournalQueue(
+            journal.runtime,
+            WEBHOOK,
+            settings,
+            journal,
+            journal,
+            callbacks,
+            max_bytes=unit * queue_size,
+        )
+        self.queue._share = unit * share
 
     @property
     def rows(self) -> list[Row]:

@@ -93,11 +93,10 @@ def retry_at(
     )
 
 
-async def pending(
-    journal: Journal, webhook_id: str = "a", *, limit: int = 10**6, **options: Any
-) -> list[StoredDelivery]:
+async def pending(journal: Journal, webhook_id: str = "a", **options: Any) -> list[StoredDelivery]:
     """The pending deliveries of a webhook."""
-    return await journal.read(PERMANENT, webhook_id, limit=limit, **options)
+    bounds = {"limit": 10**6, "max_bytes": 10**9}
+    return await journal.read(PERMANENT, webhook_id, **{**bounds, **options})
 
 
 async def stored(journal: Journal, webhook_id: str = "a") -> list[str]:

@@ -200,16 +200,15 @@ class SQLiteJournal(Journal):
         webhook_id: str,
         *,
         limit: int,
+        max_bytes: int,
         after: int = 0,
         key: str | None = None,
         skip_keys: Collection[str] = (),
     ) -> list[StoredDelivery]:
         self._check_open()
-        skip = frozenset(skip_keys)
+        wanted = queries.Wanted(webhook_id, limit, max_bytes, after, key, frozenset(skip_keys))
         writer = self._writer
-        return await self._query(
-            lambda store: queries.read(store, webhook_id, limit, after, key, skip, writer.unwritten)
-        )
+        return await self._query(lambda store: queries.read(store, wanted, writer.unwritten))
 
     def commit(self, grant: Grant, changes: Iterable[Change]) -> None:
         state = self._state

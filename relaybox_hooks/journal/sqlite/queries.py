@@ -6,7 +6,7 @@ The value that a generator returns is the result. None of them holds a transacti
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import orjson
 
@@ -67,39 +67,79 @@ WHERE state = 0 AND webhook = ? AND seq > ? ORDER BY seq LIMIT 1 OFFSET ?"""
 _LOG_SLICE_END: Final = "SELECT seq FROM delivery WHERE seq < ? ORDER BY seq DESC LIMIT 1 OFFSET ?"
 
 
+class Wanted(NamedTuple):
+    """Which pending deliveries to read; see ``DeliverySource.read``."""
+
+    webhook_id: str
+    limit: int
+    max_bytes: int
+    after: int
+    key: str | None
+    skip_keys: Collection[str]
+
+
 def read(
-    store: Store,
-    webhook_id: str,
-    limit: int,
-    after: int,
-    key: str | None,
-    skip_keys: Collection[str],
-    unwritten: Mapping[int, Change],
+    store: Store, wanted: Wanted, unwritten: Mapping[int, Change]
 ) -> Steps[list[StoredDelivery]]:
     """Return pending deliveries in order, without those that are settled but not written yet."""
-    found: list[StoredDelivery] = []
-    ref = store.ref(webhook_id)
-    skipped = orjson.dumps(list(skip_keys)).decode()
-    while ref is not None and len(found) < limit:
-        wanted = limit - len(found)
+    found = _Found(wanted.limit, wanted.max_bytes, unwritten)
+    ref, after, key = store.ref(wanted.webhook_id), wanted.after, wanted.key
+    skipped = orjson.dumps(list(wanted.skip_keys)).decode()
+    while ref is not None and not found.full:
+        room = wanted.limit - len(found.rows)
         end: int | None = None
         if key is not None:
-            rows = store.rows(_BY_KEY + _IN_ORDER, (ref, key, after, wanted))
-        elif not skip_keys:
-            rows = store.rows(_BY_SEQ + _IN_ORDER, (ref, after, wanted))
+            rows = store.iterate(_BY_KEY + _IN_ORDER, (ref, key, after, room))
+        elif not wanted.skip_keys:
+            rows = store.iterate(_BY_SEQ + _IN_ORDER, (ref, after, room))
         else:
             end = next((row[0] for row in store.rows(_SLICE_END, (ref, after, _SLICE - 1))), None)
             last = _END if end is None else end
-            rows = store.rows(_BY_SEQ + _SKIP + _IN_ORDER, (ref, after, last, skipped, wanted))
-        found += filter(None, (_unless_settled(_stored(row), unwritten) for row in rows))
-        if len(rows) == wanted:
-            after = rows[-1][0]
+            rows = store.iterate(_BY_SEQ + _SKIP + _IN_ORDER, (ref, after, last, skipped, room))
+        if found.take(rows) == room:
+            after = found.last
         elif end is not None:
             after = end
         else:
             break
         yield
-    return found
+    return found.rows
+
+
+class _Found:
+    """Collects pending deliveries, up to two bounds.
+
+    Attributes:
+        rows: those that are not settled.
+        last: number of the last one that was looked at.
+    """
+
+    def __init__(self, limit: int, max_bytes: int, unwritten: Mapping[int, Change]) -> None:
+        self.rows: list[StoredDelivery] = []
+        self.last: int = 0
+        self._limit = limit
+        self._left = max_bytes
+        self._unwritten = unwritten
+
+    @property
+    def full(self) -> bool:
+        """True if no more are wanted."""
+        return len(self.rows) >= self._limit or self._left <= 0
+
+    def take(self, rows: Generator[Any, None, None]) -> int:
+        """Take rows until there are enough; return how many were looked at."""
+        looked = 0
+        for row in rows:
+            looked += 1
+            self.last = row[0]
+            stored = _unless_settled(_stored(row), self._unwritten)
+            if stored is not None:
+                self.rows.append(stored)
+                self._left -= len(stored.envelope.prefix)
+                if self._left <= 0:
+                    break
+        rows.close()
+        return looked
 
 
 def _unless_settled(

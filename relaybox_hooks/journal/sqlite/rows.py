@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -97,6 +97,14 @@ class Store:
     def rows(self, sql: str, bindings: Sequence[Any] = ()) -> list[Any]:
         """Return all the rows of a query."""
         return self.connection.execute(sql, bindings).fetchall()
+
+    def iterate(self, sql: str, bindings: Sequence[Any] = ()) -> Generator[Any, None, None]:
+        """Yield the rows of a query, each read as it is asked for. Close it to read no more."""
+        cursor = self.connection.execute(sql, bindings)
+        try:
+            yield from cursor
+        finally:
+            cursor.close()
 
     def ref(self, webhook_id: str) -> int | None:
         """Return a webhook's number, ``None`` where it is not known."""

@@ -162,7 +162,7 @@ async def test_a_retry_that_cannot_be_written_is_read_as_it_will_be(path: Path) 
             retry_at(journal, 99.0, 1, attempts=7, outcome=REFUSED)
             with pytest.raises(JournalDiskFullError):
                 await journal.flush()
-            row, *_ = await journal.read(PERMANENT, "a", limit=2)
+            row, *_ = await pending(journal, limit=2)
             assert (row.seq, row.attempts, row.due, row.outcome) == (1, 7, 99.0, REFUSED)
 
 
