@@ -20,7 +20,7 @@ from relaybox_hooks.targets.order_key import key_function
 from relaybox_hooks.targets.policies import CLOSED, BreakerState
 from relaybox_hooks.targets.settings import Settings
 from relaybox_hooks.targets.webhook import Webhook
-from relaybox_hooks.transport.attempt import INTERRUPTED, TIMED_OUT, Attempter
+from relaybox_hooks.transport.attempt import INTERRUPTED, Attempter
 from relaybox_hooks.transport.endpoint import Endpoint
 from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.transport.starts import Starts, Waiting
@@ -298,7 +298,7 @@ class WebhookLane(Lane[Delivery]):
                     raise
                 finally:
                     self.in_flight -= 1
-                self.slow = outcome is TIMED_OUT
+                self.slow = attempter.timed_out
                 self._settle(delivery, outcome, attempter, generation)
                 attempts += 1
                 if self.slow != slow or (starts.waiting and starts.must_yield(self, attempts)):

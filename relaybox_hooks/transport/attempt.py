@@ -57,11 +57,13 @@ class Attempter:
         deadline: when it must end, monotonic.
         outcome: its outcome, as soon as there is one: the status decides, and reading the rest of
             the response changes nothing.
+        timed_out: whether it took as long as it may, whatever its outcome: its deadline ended it,
+            or the time-out of its connection.
     """
 
     __slots__ = (
         *("_cancelling", "_earliest", "_overdue", "_runtime", "began", "deadline", "outcome"),
-        "task",
+        *("task", "timed_out"),
     )
 
     def __init__(self, runtime: Runtime) -> None:
@@ -74,6 +76,7 @@ class Attempter:
         self.began: float = 0.0
         self.deadline: float = 0.0
         self.outcome: Outcome | None = None
+        self.timed_out: bool = False
 
     async def attempt(
         self, endpoint: Endpoint, webhook: Webhook, envelope: Envelope, number: int
@@ -95,6 +98,7 @@ class Attempter:
         runtime = self._runtime
         clock, notifier, deadlines = runtime.clock, runtime.notifier, runtime.deadlines
         self.outcome = None
+        self.timed_out = False
         # A replay may run in a task that is being cancelled, and cleans up.
         self._cancelling = self.task.cancelling()
         extra = notifier.headers(webhook, envelope, number) if notifier.attempting else None
@@ -114,11 +118,13 @@ class Attempter:
                     await self._post(endpoint, envelope, extra)
             except Exception as error:
                 self.outcome = of_error(error, endpoint.url)
+                self.timed_out = isinstance(error, TimeoutError)
                 await asyncio.sleep(0)  # an address is refused without a pause, for all alike
         except asyncio.CancelledError:
             if not self._overdue or self.task.uncancel() > self._cancelling:
                 raise
             self.outcome = self.outcome or TIMED_OUT
+            self.timed_out = True
         finally:
             deadlines.running.discard(self)
             self._overdue = False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +16,7 @@ from aiohttp import ClientResponse
 from aioresponses import aioresponses as mocking
 from support.exchanges import Line
 from support.name_server import NameServer
+from yarl import URL
 
 
 class _Response(ClientResponse):
@@ -54,3 +57,15 @@ async def nothing_unretrieved() -> AsyncIterator[None]:
     gc.collect()
     await asyncio.sleep(0)
     assert not found
+
+
+@pytest.fixture
+def full_backlog() -> Iterator[URL]:
+    """A listener that answers no SYN, because its backlog is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(2):  # Linux takes one more than the backlog says
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield URL(f"http://127.0.0.1:{listener.getsockname()[1]}/")

@@ -16,7 +16,15 @@ from relaybox_hooks import Observer, Session, Timeouts, Webhook
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.outcome import Outcome, Verdict
 from relaybox_hooks.targets.settings import Settings
-from relaybox_hooks.testing import Answer, EndlessBody, FaultReceiver, Hang, VirtualClock
+from relaybox_hooks.testing import (
+    Answer,
+    EndlessBody,
+    Fault,
+    FaultReceiver,
+    Hang,
+    ResetAfterRead,
+    VirtualClock,
+)
 from relaybox_hooks.transport.attempt import TIMED_OUT, Attempter
 from relaybox_hooks.transport.egress import EgressPolicy
 from relaybox_hooks.transport.endpoint import Endpoint
@@ -103,6 +111,49 @@ async def test_a_deadline_ends_an_attempt_and_no_other(
         await clock.advance(0.1)
         assert await soon(long) is TIMED_OUT
     assert not runtime.deadlines.running
+
+
+@pytest.mark.parametrize(
+    ("fault", "slow"),
+    [
+        (Hang(), True),
+        (Answer(200), False),
+        (Answer(503), False),
+        (ResetAfterRead(), False),
+        (EndlessBody(interval=0.01), True),
+    ],
+    ids=["hangs", "answers", "refuses", "resets", "answers and goes on"],
+)
+async def test_an_attempt_says_whether_it_took_as_long_as_it_may(
+    runtime: Runtime, clock: VirtualClock, fault: Fault, slow: bool
+) -> None:
+    said: list[bool] = []
+
+    async def run(url: str) -> None:
+        attempter = Attempter(runtime)
+        endpoint = Endpoint(webhook(url), Settings(timeouts=Timeouts(total=5)))
+        for _ in range(2):
+            await attempter.attempt(endpoint, webhook(url), envelope(), 1)
+            said.append(attempter.timed_out)
+
+    async with FaultReceiver([fault, Answer()]) as receiver:
+        task = asyncio.create_task(run(receiver.url))
+        await soon(receiver.wait_for(1))
+        if slow:
+            await clock.advance(5)
+        await soon(task)
+    assert said == [slow, False]
+
+
+async def test_a_connection_that_timed_out_took_as_long_as_it_may(
+    runtime: Runtime, full_backlog: object
+) -> None:
+    attempter = Attempter(runtime)
+    hook = webhook(str(full_backlog))
+    endpoint = Endpoint(hook, Settings(timeouts=Timeouts(total=60, connect=0.02)))
+    outcome = await soon(attempter.attempt(endpoint, hook, envelope(), 1))
+    assert outcome.error == "ConnectionTimeoutError"
+    assert attempter.timed_out
 
 
 async def test_one_timer_does_for_all_attempts(runtime: Runtime) -> None:

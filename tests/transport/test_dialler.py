@@ -7,8 +7,8 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -212,18 +212,6 @@ async def test_a_certificate_for_another_name_is_an_error(certificate: Path, tls
 
 
 # Dials that come to nothing
-
-
-@pytest.fixture
-def full_backlog() -> Iterator[URL]:
-    """A listener that answers no SYN, because its backlog is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(2):  # Linux takes one more than the backlog says
-            filler = stack.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        yield URL(f"http://127.0.0.1:{listener.getsockname()[1]}/")
 
 
 async def test_a_connection_that_is_never_accepted_ends_by_the_time_out(full_backlog: URL) -> None:
