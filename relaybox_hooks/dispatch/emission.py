@@ -19,8 +19,9 @@ from relaybox_hooks.wire.envelope import Envelope
 class Emission:
     """One event on its way to its targets.
 
-    It is told itself what has become of its append: objects made for that alone, hundreds of them
-    waiting at a time, would bring the garbage collector on at every transaction.
+    It is the :class:`~relaybox_hooks.durable.journal_room.Appender` of its own append: callbacks
+    made for each append, hundreds of them waiting at a time, would start the garbage collector
+    at every transaction.
 
     Attributes:
         accepted: how many lanes have taken it.
@@ -79,7 +80,7 @@ class Emission:
 
     def append_done(self, seqs: Sequence[int], pending: bool) -> None:
         """Hand the event to its lanes: the journal has stored it."""
-        self.append_failed()
+        self._release_lanes()
         for (lane, delivery), seq in zip(self.stored, seqs, strict=True):
             delivery.seq = seq
             if pending:
@@ -92,7 +93,11 @@ class Emission:
             self.offer(wait=True)
 
     def append_failed(self) -> None:
-        """Let the lanes know that they need not wait for the event."""
+        """Release the lanes: the journal has not stored the event."""
+        self._release_lanes()
+
+    def _release_lanes(self) -> None:
+        """Let no lane wait for the event any more."""
         for lane, _ in self.committing:
             lane.committing -= 1
 

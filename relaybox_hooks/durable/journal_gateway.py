@@ -223,7 +223,7 @@ class JournalGateway:
             envelope: the encoded event.
             deliveries: the lanes it goes to, each with its delivery; a lane that was removed
                 meanwhile is replaced by that of the same webhook, if it is registered again.
-            appender: told when it is stored, or that it was not: also where an error is raised.
+            appender: notified when it is stored, or that it was not: also where an error is raised.
 
         Returns:
             What becomes of it: the caller awaits :meth:`room_for` where that has a ``waiter``,

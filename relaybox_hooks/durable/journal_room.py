@@ -17,10 +17,10 @@ from relaybox_hooks.wire.envelope import Envelope
 
 
 class Appender(Protocol):
-    """What an event comes from, which is told what has become of its append."""
+    """Caller that appends an event; notified once, of success or failure."""
 
     def append_done(self, seqs: Sequence[int], pending: bool) -> None:
-        """The event is stored; called as soon as it is, even if its emit was cancelled.
+        """Take the event as stored: called at once, even if its emit was cancelled.
 
         Args:
             seqs: of its deliveries.
@@ -28,7 +28,7 @@ class Appender(Protocol):
         """
 
     def append_failed(self) -> None:
-        """The event was not stored."""
+        """Take the event as not stored."""
 
 
 class Append:
@@ -38,7 +38,7 @@ class Append:
         envelope: the encoded event.
         deliveries: the lanes it goes to, each with its delivery.
         room: served again where the append fails, for that makes room.
-        appender: told what has become of it.
+        appender: notified of success or failure.
 
     Attributes:
         pending: whether its deliveries are pending; else there was no room, and they are dead

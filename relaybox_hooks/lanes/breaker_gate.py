@@ -1,4 +1,4 @@
-"""A webhook's breaker at work: which attempt it admits, when the next probe is due, who is told."""
+"""A webhook's breaker at work: which attempts it admits, when the next probe is due, reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floods: responses that never end, or only after a number of parts that nobody needs.
+"""Floods: responses that never end, or only after a number of needless parts.
 
 Each is written as fast as the client reads, so that the receiver buffers one block at a time.
 """

@@ -17,7 +17,7 @@ from relaybox_hooks.validation import check_int
 
 @dataclass(frozen=True, slots=True)
 class SurplusResponses(Fault):
-    """Response to the request, and complete responses after it that nobody asked for.
+    """Response to the request, and complete, unrequested responses after it.
 
     The next request of the connection is served after them. Only ``answer`` counts as the
     response of the request.

@@ -180,7 +180,7 @@ class FaultReceiver:
 
     @property
     def responses(self) -> int:
-        """Return the number of complete responses, those that nobody asked for included."""
+        """Return the number of complete responses, unrequested ones included."""
         return self._traffic.responses
 
     @property

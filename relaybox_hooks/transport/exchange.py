@@ -284,7 +284,7 @@ class Exchange(asyncio.Protocol):
         if parser is None:
             return
         if self.state == "idle":
-            self.abort()  # nobody has asked: the next request would be taken to be answered
+            self.abort()  # unrequested: it would be taken for the next response
             return
         self.state = _RESPONDING
         self._left -= len(data)

@@ -7,7 +7,7 @@ Facts relied on, with SQLite's page for each:
   last commits and never damages the file, which ``OFF`` would risk. ``FULL`` also syncs the log
   at each commit (pragma.html#pragma_synchronous).
 - With ``locking_mode=EXCLUSIVE`` set before the first access, a WAL database needs no shared
-  memory, and nobody else can read or write it until it is closed (wal.html#noshm). The lock
+  memory, and no other process can open it until it is closed (wal.html#noshm). The lock
   belongs to the process: the system releases it, however the process ends.
 - Closing any descriptor of a file drops all locks the process has on it
   (howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_). So
