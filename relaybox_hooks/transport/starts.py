@@ -7,13 +7,11 @@ from collections.abc import Callable
 from time import thread_time
 from typing import Final, Protocol, TypeAlias
 
-#: Seconds of CPU time in one turn of the event loop that the first steps of workers may take. In
-#: later turns a worker that dials takes about as much again.
+#: Seconds of CPU time in one turn of the event loop that the first steps of workers may take.
 _TURN: Final = 0.001
-#: Workers that may begin in one turn, at first and at most: a start on an idle connection takes
-#: some 25 µs, one that dials ten times as long.
-_FIRST_BATCH: Final = 8
-_MOST: Final = 32
+#: The most workers that may begin in one turn, and how many may at first. It bounds what falls in
+#: later turns, of which a first step tells nothing: one that waits for room is cheap, then dials.
+_MOST: Final = 10
 #: Attempts that a lane's only worker makes before it gives way to lanes that have none. Each
 #: time it may have to dial anew.
 _SHARE: Final = 8
@@ -89,8 +87,8 @@ class Starts:
         self, maximum: int, call_soon: Callable[[Callable[[], None]], object] | None = None
     ) -> None:
         self.maximum: int = maximum
-        self.batch: int = _FIRST_BATCH
-        self.at_once: int = min(_FIRST_BATCH, maximum)
+        self.batch: int = _MOST
+        self.at_once: int = min(_MOST, maximum)
         self.beginning: int = 0
         self.running: int = 0
         self.slow_running: int = 0

@@ -13,7 +13,7 @@ from relaybox_hooks.testing import FaultReceiver
 
 #: Webhooks; the event loop is to be held up by no more than some of them at a time.
 COUNT = 1000
-MOST_IN_A_TURN = 32
+MOST_IN_A_TURN = 10
 
 
 async def test_one_event_to_a_thousand_webhooks_begins_a_few_attempts_a_turn() -> None:

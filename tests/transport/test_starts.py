@@ -44,11 +44,11 @@ class Stopwatch:
     ("seconds", "batches"),
     [
         # Powers of two, which add up exactly.
-        (2**-12, [8, 8, 4, 4]),
-        (2**-11, [8, 8, 2, 2]),
-        (2**-3, [8, 8, 1, 2, 1]),  # of a single one it is not known how long it takes
-        (2**-16, [8, 8, 32, 32]),
-        (0.0, [8, 8, 32, 32]),
+        (2**-12, [10, 10, 4, 4]),
+        (2**-11, [10, 10, 2, 2]),
+        (2**-3, [10, 10, 1, 2, 1]),  # of a single one it is not known how long it takes
+        (2**-16, [10, 10, 10, 10]),
+        (0.0, [10, 10, 10, 10]),
     ],
 )
 def test_as_many_workers_begin_in_a_turn_as_it_has_time_for(
@@ -68,8 +68,8 @@ def test_workers_that_take_less_time_are_started_in_larger_numbers(
     lanes = made(starts, 200)
     for lane in lanes:
         lane.put()
-    seconds = [0.002, 0.002, 0.0001, 0.0001, 0.0001]
-    assert [watch.turn(lanes, each) for each in seconds] == [8, 8, 1, 2, 10]
+    seconds = [2**-9, 2**-9, 2**-13, 2**-13, 2**-13]
+    assert [watch.turn(lanes, each) for each in seconds] == [10, 10, 1, 2, 8]
 
 
 def test_the_time_that_passes_between_two_bursts_is_not_theirs(
@@ -93,8 +93,8 @@ def test_no_more_begin_at_once_when_work_comes_one_by_one() -> None:
     lanes = made(starts, 30)
     for lane in lanes:
         lane.put()
-        assert starts.beginning <= 8
-    assert [turn(lanes) <= 32 for _ in range(30)] == [True] * 30
+        assert starts.beginning <= 10
+    assert [turn(lanes) <= 10 for _ in range(30)] == [True] * 30
     assert sum(workers_of(lanes)) == 30
 
 

@@ -36,7 +36,7 @@ def test_each_lane_with_work_gets_a_worker_before_any_gets_a_second() -> None:
     for lane in lanes:
         lane.ready = 100
     lanes[0].fill()
-    assert workers_of(lanes) == [8, 0, 0, 0, 0, 0]  # as many as may begin in a turn
+    assert workers_of(lanes) == [10, 0, 0, 0, 0, 0]  # as many as may begin in a turn
     for lane in lanes[1:]:
         lane.fill()
     settle(lanes)
