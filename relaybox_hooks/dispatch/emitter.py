@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from uuid_utils import uuid7
@@ -121,10 +120,10 @@ class Emitter:
             event_id = str(uuid7())
             sole.enqueue(Event(event_id, name, data, session, self._now()))
             return _new(Receipt, (event_id, 1, 0))
-        if route.idle:
-            return NO_TARGETS
         lane = route.sole_inline
-        if lane is None or not lane.plain or type(session) is not Session:
+        if lane is None or (call := lane.plain_call) is None or type(session) is not Session:
+            if route.idle:
+                return NO_TARGETS
             return await self._emit_to(route, name, data, session)
         # Likewise for one inline function, whose lane is counted as ``begin`` and ``call`` do.
         runtime = self._runtime
@@ -133,12 +132,7 @@ class Emitter:
         lane.pending += 1
         runtime.outstanding += 1
         try:
-            if lane.is_async:
-                await lane.function(event)
-            else:
-                result = lane.function(event)
-                if result is not None and isawaitable(result):
-                    await result
+            await call(event)
         except BaseException as error:
             lane.broken_off(event, error)
             raise

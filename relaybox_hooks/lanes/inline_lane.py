@@ -13,7 +13,7 @@ from relaybox_hooks.errors import SubscriberTimeoutError, SubscriberWaitError
 from relaybox_hooks.events import Event
 from relaybox_hooks.lanes.lane import Lane
 from relaybox_hooks.stats import TargetStats
-from relaybox_hooks.targets.subscriber import Subscriber, is_async
+from relaybox_hooks.targets.subscriber import Subscriber, is_async, to_async
 from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.validation import to_seconds
 
@@ -31,14 +31,13 @@ class InlineLane(Lane[Event]):
         on_first: called with the lane as it takes its first event; for ``once``.
 
     Attributes:
-        function: the subscriber's.
         is_async: the function is seen to be async before it is called.
-        plain: without observers, limit, ``once`` or journal: where nothing else wants an event,
-            ``emit`` counts it and calls the function itself.
+        plain_call: awaits the function; ``None`` with observers, a limit, ``once`` or a journal.
+            Where nothing else wants an event, ``emit`` counts it and makes this call itself.
         subscriber: the function and its options.
     """
 
-    __slots__ = ("_limit", "_on_first", "function", "is_async", "plain", "subscriber")
+    __slots__ = ("_function", "_limit", "_on_first", "is_async", "plain_call", "subscriber")
 
     # Of the base class; named again, because a type checker asks for it where they are counted.
     accepted: int
@@ -57,12 +56,12 @@ class InlineLane(Lane[Event]):
     ) -> None:
         super().__init__(runtime, sys.maxsize, "wait")
         self.subscriber: Subscriber = subscriber
-        self.function: Callable[[Event], Any] = subscriber.function
+        self._function: Callable[[Event], Any] = subscriber.function
         self.is_async: bool = is_async(subscriber.function)
         self._limit = to_seconds("timeout", subscriber.timeout, none=True)
         self._on_first = on_first
         notifier = runtime.notifier
-        self.plain: bool = not (
+        more_to_do = (
             stored
             or subscriber.once
             or subscriber.timeout is not None
@@ -70,6 +69,9 @@ class InlineLane(Lane[Event]):
             or notifier.subscriber_ended
             or notifier.emitting
             or notifier.emitted
+        )
+        self.plain_call: Callable[[Event], Awaitable[object]] | None = (
+            None if more_to_do else to_async(subscriber.function)
         )
 
     def __str__(self) -> str:
@@ -102,7 +104,7 @@ class InlineLane(Lane[Event]):
             BaseException: the function's, as it is; or a cancellation.
         """
         try:
-            result = self.function(event)
+            result = self._function(event)
             if self.is_async or (result is not None and isawaitable(result)):
                 if self._limit == float("inf"):
                     await result
@@ -121,7 +123,7 @@ class InlineLane(Lane[Event]):
             BaseException: the function's, as it is.
         """
         try:
-            result = self.function(event)
+            result = self._function(event)
             if result is not None and isawaitable(result):
                 if hasattr(result, "close"):  # a coroutine, which would warn
                     result.close()

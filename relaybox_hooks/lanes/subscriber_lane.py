@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, cast
 
 from relaybox_hooks.dead_letters import Reason
 from relaybox_hooks.events import Event
@@ -14,7 +14,7 @@ from relaybox_hooks.lanes.lane import Lane, current_lane
 from relaybox_hooks.lanes.parked_workers import ParkedWorkers
 from relaybox_hooks.observer import Notifier
 from relaybox_hooks.stats import TargetStats
-from relaybox_hooks.targets.subscriber import Handler, Subscriber
+from relaybox_hooks.targets.subscriber import Handler, Subscriber, to_async
 from relaybox_hooks.transport.runtime import Runtime
 from relaybox_hooks.validation import Overflow
 
@@ -238,11 +238,9 @@ class SubscriberLane(Lane[Event]):
 def _runner(subscriber: Subscriber) -> Callable[[Event], Awaitable[object]]:
     """Return an async way to call the function, decided once."""
     function = subscriber.function
-    if inspect.iscoroutinefunction(function):
-        return cast("Callable[[Event], Coroutine[Any, Any, object]]", function)
     if subscriber.in_thread:
         return _in_thread(function, subscriber.concurrency or 1)
-    return _inline(function)
+    return to_async(function)
 
 
 def _observed(
@@ -275,14 +273,5 @@ def _in_thread(function: Handler, threads: int) -> Callable[[Event], Awaitable[o
             function, event, abandon_on_cancel=True, limiter=limiter
         )
         return await result if inspect.isawaitable(result) else result
-
-    return call
-
-
-def _inline(function: Handler) -> Callable[[Event], Awaitable[object]]:
-    async def call(event: Event) -> None:
-        result = function(event)
-        if inspect.isawaitable(result):
-            await result
 
     return call

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, TypeAlias, TypedDict, cast
 
 from relaybox_hooks.errors import ConfigError
 from relaybox_hooks.events import Event
@@ -112,6 +112,19 @@ def _unwrapped(function: Any) -> Any:
     while isinstance(function, partial):
         function = function.func
     return function
+
+
+def to_async(function: Handler) -> Callable[[Event], Awaitable[object]]:
+    """Return what calls a function, and can always be awaited: if it is async, itself."""
+    if is_async(function):
+        return cast("Callable[[Event], Awaitable[object]]", function)
+
+    async def call(event: Event) -> None:
+        result = function(event)
+        if inspect.isawaitable(result):
+            await result
+
+    return call
 
 
 def is_async(function: Any) -> bool:

@@ -246,4 +246,4 @@ def test_emit_may_take_the_short_way_only_where_nothing_else_is_to_be_done(
 ) -> None:
     runtime = Runtime(Notifier(observers), lambda: 0.5)
     subscriber = Subscriber(function=heard.append, inline=True, **options)
-    assert InlineLane(runtime, subscriber, stored=stored).plain is plain
+    assert (InlineLane(runtime, subscriber, stored=stored).plain_call is not None) is plain
