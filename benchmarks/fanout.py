@@ -4,7 +4,9 @@ One event is emitted to a thousand webhooks, each with its own path and key. The
 the same thousand URLs, all at once too, with bytes that were encoded and signed beforehand: one
 task each, ``async with session.post`` and a time-out of five seconds. Compared is CPU time of
 the process. Both take turns, forwards and backwards, and keep their connections: a thousand, and
-in a run of its own 512, where every other POST waits for one.
+in a run of its own 512, where every other POST waits for one. With 512 the two do not do the same:
+the bare POSTs go to one host, and one uses the connection of another; a webhook's connections are
+its own, and it has lost them to other webhooks by the next event, so that each delivery dials.
 """
 
 from __future__ import annotations

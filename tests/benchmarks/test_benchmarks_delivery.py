@@ -90,7 +90,8 @@ def test_fanout_reaches_every_webhook_with_room_for_all_and_for_half() -> None:
 def test_stalls_are_turns_of_events_to_webhooks_with_and_without_connections() -> None:
     result = stalls.run(quick=True)
     for run in result.figures["runs"]:
-        assert [each["cold"] for each in run["events"]] == [True, False, True, False]
+        events = [(each["collecting"], each["cold"]) for each in run["events"]]
+        assert events == [(False, True), (False, False), (True, True), (True, False)] * 2
         assert all(each["offering"] > 0 and each["later"] > 0 for each in run["events"])
         assert run["failed"] == 0
     limits = [limit for _, limit in targets(result)]
