@@ -24,6 +24,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from benchmarks.bodies import EVENT, body_size, padded
 from benchmarks.children import Child
+from benchmarks.features import room_for_bytes
 from benchmarks.harness import main
 from benchmarks.paths import ROOT
 from benchmarks.processes import in_fresh_process, resident, run_loop
@@ -110,6 +111,7 @@ async def _hold(case: Case, url: str, traced: bool) -> Pending:
         _KEY,
         queue_size=_WARM_UP + case.events,
         overflow="raise",
+        **room_for_bytes(2 * (_WARM_UP + case.events) * (case.body + _LIMIT)),
         timeouts=Timeouts(total=_LONG),
         retry=RetryPolicy(initial=_LONG, maximum=_LONG, jitter=0),
         breaker=None,

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import echo, fanout, https, latency, stalls, throughput, tuning
 from benchmarks.bare import by_turns, prepared, ratios, side_by_side
-from benchmarks.features import BOUNDS_CONNECTIONS, room
+from benchmarks.features import BOUNDS_BYTES, BOUNDS_CONNECTIONS, room, room_for_bytes
 from benchmarks.result import Result
 from benchmarks.tls import can_certify
 from relaybox_hooks import Hooks
@@ -101,6 +101,7 @@ def test_stalls_are_turns_of_events_to_webhooks_with_and_without_connections() -
 async def test_room_is_an_option_of_hooks_only_where_they_have_it() -> None:
     async with Hooks(**room(7)):
         assert room(7) == ({"max_connections": 7} if BOUNDS_CONNECTIONS else {})
+    assert room_for_bytes(7) == ({"max_pending_bytes": 7} if BOUNDS_BYTES else {})
 
 
 def test_latency_loses_nothing() -> None:
