@@ -24,7 +24,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,24 @@ Scheme: TypeAlias = Literal["relaybox", "standard"]
 
 
 class RelayboxHooksError(Exception):
-    """Base class of all exceptions that this library raises deliberately."""
+    """Base class of all exceptions that this library raises deliberately.
+
+    They can be pickled, as a process pool does with what its workers raise.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (type(self), self.args, vars(self))
+
+
+def _unpickled(
+    kind: type[RelayboxHooksError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> RelayboxHooksError:
+    """Make an error of its message, from which its own constructor could not make one."""
+    error = kind.__new__(kind)
+    builtin = next(each for each in kind.__mro__ if each.__module__ == "builtins")
+    builtin.__init__(error, *args)  # type: ignore[misc] # the class is found, not written here
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigError(RelayboxHooksError, ValueError):

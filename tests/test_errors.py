@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 
 import pytest
 
@@ -174,3 +175,11 @@ def test_a_wrong_signature_says_which_scheme_it_is_of(scheme: errors.Scheme) -> 
     error = InvalidSignatureError(scheme)
     assert error.scheme == scheme
     assert ("webhook-signature" in str(error)) == (scheme == "standard")
+
+
+@pytest.mark.parametrize("error", [each[0] for each in ERRORS], ids=lambda e: type(e).__name__)
+def test_it_is_the_same_once_it_was_pickled(error: RelayboxHooksError) -> None:
+    """As a process pool does; an error that cannot be unpickled would leave the pool waiting."""
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert type(copy) is type(error)
+    assert (str(copy), copy.args, vars(copy)) == (str(error), error.args, vars(error))
